@@ -1,0 +1,1 @@
+# Filled in with the public API: headers, archives and tandemConfig.cmake.

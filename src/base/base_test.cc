@@ -1,0 +1,97 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <limits>
+
+#include "base/checked_math.h"
+#include "base/dtype.h"
+#include "base/error.h"
+#include "base/half.h"
+#include "base/json.h"
+#include "base/mapped_file.h"
+#include "base/random.h"
+
+namespace tandem {
+namespace {
+
+TEST(Error, CarriesKindMessageAndHint) {
+  try {
+    fail_with_hint(ErrorKind::kBadFile, format("{} at byte {}", "broken", 7), "fetch it again");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kBadFile);
+    EXPECT_STREQ(error.what(), "broken at byte 7");
+    EXPECT_EQ(error.hint(), "fetch it again");
+  }
+  EXPECT_THROW(TANDEM_CHECK(1 == 2, "values {}", 3), Error);
+}
+
+TEST(Half, EveryF16RoundTrips) {
+  for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const F16 value{static_cast<std::uint16_t>(bits)};
+    const float wide = to_float(value);
+    if (std::isnan(wide)) {
+      EXPECT_TRUE(std::isnan(to_float(to_f16(wide))));
+    } else {
+      ASSERT_EQ(to_f16(wide).bits, value.bits);
+    }
+  }
+}
+
+TEST(Half, RoundsToNearestEven) {
+  EXPECT_EQ(to_bf16(1.0f + 0x1p-8f).bits, 0x3f80);    // a tie goes to the even neighbour
+  EXPECT_EQ(to_bf16(1.0f + 0x1.8p-7f).bits, 0x3f82);  // the other tie, upwards
+  EXPECT_EQ(to_f16(1.0f + 0x1p-11f).bits, 0x3c00);
+  EXPECT_EQ(to_f16(65520.0f).bits, 0x7c00);
+  EXPECT_EQ(to_f16(0x1p-25f).bits, 0x0000);
+  EXPECT_TRUE(std::isnan(to_float(to_bf16(std::numeric_limits<float>::quiet_NaN()))));
+}
+
+TEST(DType, CountsBytesInBlocks) {
+  EXPECT_EQ(dtype_bytes(DType::kBF16, 3), 6u);
+  EXPECT_EQ(dtype_bytes(DType::kQ4_1, 64), 40u);
+  EXPECT_EQ(dtype_bytes(DType::kQ6_K, 256), 210u);
+  EXPECT_THROW(dtype_bytes(DType::kQ4_0, 33), Error);
+  EXPECT_EQ(parse_dtype("BF16"), DType::kBF16);
+  EXPECT_EQ(parse_dtype("f8"), std::nullopt);
+}
+
+TEST(CheckedMath, SaysWhenAResultDoesNotFit) {
+  EXPECT_EQ(checked_mul<std::int64_t>(3, 4), 12);
+  EXPECT_EQ(checked_mul<std::int64_t>(std::int64_t{1} << 62, 4), std::nullopt);
+  EXPECT_EQ(checked_add<std::uint64_t>(~std::uint64_t{0}, 1), std::nullopt);
+}
+
+TEST(Json, NamesFileAndByteOfAnError) {
+  try {
+    parse_json("{\"a\": 1,", "config.json");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kBadFile);
+    EXPECT_NE(std::string(error.what()).find("config.json: broken JSON at byte 9"), std::string::npos) << error.what();
+  }
+  EXPECT_THROW(parse_json("{\"a\": 1, \"a\": 2}", "x"), Error);
+  EXPECT_THROW(parse_json(std::string(100000, '['), "x"), Error);
+}
+
+TEST(MappedFile, ReportsWhatCannotBeOpened) {
+  try {
+    MappedFile file("/no/such/file");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kNotFound);
+  }
+  EXPECT_THROW(MappedFile("/tmp"), Error);
+}
+
+TEST(Random, PhiloxMatchesItsPublishedVectors) {
+  // Random123's known-answer file: philox4x32, 10 rounds.
+  EXPECT_EQ(philox({0, 0, 0, 0}, {0, 0}),
+            (std::array<std::uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
+  EXPECT_EQ(philox({~0u, ~0u, ~0u, ~0u}, {~0u, ~0u}),
+            (std::array<std::uint32_t, 4>{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
+}
+
+}  // namespace
+}  // namespace tandem

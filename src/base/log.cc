@@ -1,0 +1,80 @@
+// The only file that compiles spdlog and the body of fmt: 10 s here instead of in every caller.
+#define FMT_HEADER_ONLY
+#define SPDLOG_FMT_EXTERNAL
+#define SPDLOG_HEADER_ONLY
+#include "base/log.h"
+
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <array>
+#include <atomic>
+
+namespace tandem {
+
+std::string vformat(fmt::string_view text, fmt::format_args args) {
+  return fmt::vformat(text, args);
+}
+
+namespace {
+
+struct LevelCell {
+  std::atomic<LogLevel> level{LogLevel::kWarn};
+};
+constinit std::array<LevelCell, kNumSubsystems> levels;
+
+std::atomic<LogLevel>& level_of(Subsystem subsystem) {
+  return levels[static_cast<std::size_t>(subsystem)].level;
+}
+
+spdlog::level::level_enum spdlog_level(LogLevel level) {
+  switch (level) {
+    case LogLevel::kTrace:
+      return spdlog::level::trace;
+    case LogLevel::kDebug:
+      return spdlog::level::debug;
+    case LogLevel::kInfo:
+      return spdlog::level::info;
+    case LogLevel::kWarn:
+      return spdlog::level::warn;
+    case LogLevel::kError:
+      return spdlog::level::err;
+    case LogLevel::kOff:
+      return spdlog::level::off;
+  }
+  return spdlog::level::off;
+}
+
+spdlog::logger& logger() {
+  // Never destroyed: ranks may log while the process exits.
+  static spdlog::logger& instance = *[] {
+    auto* created = new spdlog::logger("tandem", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    created->set_level(spdlog::level::trace);
+    created->set_pattern("%Y-%m-%dT%H:%M:%S.%f %L %v");
+    return created;
+  }();
+  return instance;
+}
+
+}  // namespace
+
+std::string_view to_string(Subsystem subsystem) {
+  static constexpr std::string_view kNames[kNumSubsystems] = {"base",  "device",   "comm", "weights",
+                                                              "model", "generate", "cli"};
+  return kNames[static_cast<int>(subsystem)];
+}
+
+void set_log_level(Subsystem subsystem, LogLevel level) {
+  level_of(subsystem).store(level);
+}
+
+bool log_enabled(Subsystem subsystem, LogLevel level) {
+  return level >= level_of(subsystem).load(std::memory_order_relaxed);
+}
+
+void vlog(LogLevel level, Subsystem subsystem, fmt::string_view text, fmt::format_args args) {
+  logger().log(spdlog_level(level), "{}: {}", to_string(subsystem), fmt::vformat(text, args));
+}
+
+}  // namespace tandem

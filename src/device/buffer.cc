@@ -1,0 +1,42 @@
+#include "device/buffer.h"
+
+#include <sys/mman.h>
+
+#include <utility>
+
+#include "base/error.h"
+
+namespace tandem {
+
+// Anonymous mappings rather than the heap: pages arrive zeroed and on first touch (so on the toucher's NUMA node), and
+// go back to the system when freed.
+Buffer::Buffer(Device device, std::size_t bytes) : bytes_(bytes), device_(device) {
+  TANDEM_CHECK(device.is_cpu(), "buffer on {}", to_string(device));
+  if (bytes == 0) return;
+  void* mapped = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) fail(ErrorKind::kOutOfMemory, "{}: cannot allocate {} bytes", to_string(device), bytes);
+  data_ = mapped;
+}
+
+Buffer::Buffer(Buffer&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)), device_(other.device_) {}
+
+Buffer& Buffer::operator=(Buffer&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  std::swap(device_, other.device_);
+  return *this;
+}
+
+Buffer::~Buffer() {
+  if (data_ != nullptr) ::munmap(data_, bytes_);
+}
+
+Tensor Buffer::tensor(DType dtype, Shape shape, std::size_t offset) const {
+  const std::size_t wanted = dtype_bytes(dtype, shape.num_elements());
+  TANDEM_CHECK(offset % 64 == 0 && offset <= bytes_ && wanted <= bytes_ - offset, "{} bytes at {} of {}", wanted,
+               offset, bytes_);
+  return {static_cast<std::byte*>(data_) + offset, dtype, shape, device_};
+}
+
+}  // namespace tandem

@@ -1,0 +1,33 @@
+#pragma once
+// The threads of one CPU rank. parallel_for is the only way CPU kernels use more than the calling thread.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+namespace tandem {
+
+/// Called by one thread at a time (the rank's own). The caller works too: a pool of 1 has no thread of its own.
+class ThreadPool {
+ public:
+  /// num_threads >= 1, the caller included.
+  explicit ThreadPool(int num_threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int num_threads() const { return num_threads_; }
+
+  /// Calls body(begin, end) over disjoint ranges that cover [0, count), each at least `grain` long but for the last;
+  /// returns when all are done. Ranges are a pure function of (count, grain, num_threads), in order of thread.
+  /// An exception of `body` is rethrown here, the first by range.
+  void parallel_for(std::int64_t count, std::int64_t grain,
+                    const std::function<void(std::int64_t begin, std::int64_t end)>& body);
+
+ private:
+  struct Shared;
+  int num_threads_;
+  std::unique_ptr<Shared> shared_;
+};
+
+}  // namespace tandem

@@ -1,0 +1,69 @@
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <numeric>
+#include <vector>
+
+#include "device/buffer.h"
+#include "device/stream.h"
+
+namespace tandem {
+namespace {
+
+TEST(ThreadPool, CoversEveryIndexOnceForAnyThreadCount) {
+  for (int num_threads : {1, 2, 3, 5, 8}) {
+    const Stream stream = Stream::cpu(num_threads);
+    for (std::int64_t count : {0, 1, 2, 7, 64, 1000}) {
+      for (std::int64_t grain : {1, 3, 64}) {
+        std::vector<int> hits(static_cast<std::size_t>(count), 0);
+        stream.parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end) {
+          for (std::int64_t i = begin; i < end; ++i) ++hits[static_cast<std::size_t>(i)];
+        });
+        for (int hit : hits) ASSERT_EQ(hit, 1) << num_threads << " threads, count " << count << ", grain " << grain;
+      }
+    }
+  }
+}
+
+TEST(ThreadPool, ManyRegionsInARowLoseNoWork) {
+  const Stream stream = Stream::cpu(4);
+  std::atomic<std::int64_t> sum{0};
+  for (int region = 0; region < 5000; ++region) {
+    stream.parallel_for(4, 1, [&](std::int64_t begin, std::int64_t end) { sum += end - begin; });
+  }
+  EXPECT_EQ(sum.load(), 20000);
+}
+
+TEST(ThreadPool, RethrowsAndStaysUsable) {
+  const Stream stream = Stream::cpu(3);
+  EXPECT_THROW(stream.parallel_for(3, 1,
+                                   [](std::int64_t begin, std::int64_t) {
+                                     if (begin == 2) fail(ErrorKind::kInternal, "range {}", begin);
+                                   }),
+               Error);
+  int calls = 0;
+  stream.parallel_for(1, 1, [&](std::int64_t, std::int64_t) { ++calls; });
+  EXPECT_EQ(calls, 1);
+}
+
+TEST(Tensor, SlicesRowsOfQuantisedMatrices) {
+  const OwnedTensor owned(Device{}, DType::kQ4_1, {4, 64});
+  const Tensor rows = owned.tensor.slice(1, 3);
+  EXPECT_EQ(rows.shape(), (Shape{2, 64}));
+  EXPECT_EQ(static_cast<std::byte*>(rows.raw()) - static_cast<std::byte*>(owned.tensor.raw()), 40);
+  EXPECT_THROW(owned.tensor.slice(1, 5), Error);
+  EXPECT_THROW(owned.tensor.data<float>(), Error);
+}
+
+TEST(Buffer, NamesDeviceAndBytesWhenMemoryIsShort) {
+  try {
+    const Buffer buffer(Device{DeviceKind::kCpu, 3}, std::size_t{1} << 60);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kOutOfMemory);
+    EXPECT_NE(std::string(error.what()).find("cpu:3"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace tandem
