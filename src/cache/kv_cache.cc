@@ -6,7 +6,9 @@
 namespace tandem {
 namespace {
 
-std::size_t round_up_to_64(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+std::size_t round_up_to_64(std::size_t bytes) {
+  return (bytes + 63) / 64 * 64;
+}
 
 std::size_t tensor_bytes(DType dtype, const KvCacheShape& shape) {
   std::int64_t elements = shape.num_pages;

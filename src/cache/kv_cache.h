@@ -10,9 +10,9 @@ namespace tandem {
 
 struct KvCacheShape {
   std::int64_t num_pages = 0;
-  std::int64_t page_size = 256;     ///< tokens a page
+  std::int64_t page_size = 256;  ///< tokens a page
   int num_layers = 0;
-  std::int64_t num_kv_heads = 0;    ///< of this rank; may be zero
+  std::int64_t num_kv_heads = 0;  ///< of this rank; may be zero
   std::int64_t head_dim = 0;
 };
 
