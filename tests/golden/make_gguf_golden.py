@@ -145,6 +145,7 @@ def add_metadata(w, config, name):
         w.add_final_logit_softcapping(config['final_logit_softcapping'])
         w.add_sliding_window(config['sliding_window'])
     if kind == 'phi3':
+        w.add_rope_scaling_orig_ctx_len(config['original_max_position_embeddings'])
         w.add_sliding_window(config.get('sliding_window') or 0)
     if kind in ('mixtral', 'qwen3_moe'):
         w.add_expert_count(config['num_local_experts'])
