@@ -1,4 +1,5 @@
 # tandem_library(NAME SOURCES ... [DEPS ...] [PRIVATE_DEPS ...]): one folder of src/ is one static library `tandem_NAME`.
+# tandem_program(NAME SOURCES ... [DEPS ...]): one installed program that needs no shared library but libc and libm.
 # tandem_test(NAME SOURCES ... [DEPS ...] [LABELS ...] [ARGS ...]): one GoogleTest program, one CTest test `NAME`.
 find_program(CCACHE ccache)
 mark_as_advanced(CCACHE)
@@ -10,8 +11,11 @@ endif()
 
 add_library(tandem_options INTERFACE)
 target_compile_features(tandem_options INTERFACE cxx_std_20)
+# Warnings are ours alone: consumers of the installed package do not get them. They are errors with GCC, which the
+# project is built with; Clang builds the fuzzers only.
 target_compile_options(tandem_options INTERFACE
-  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers -Werror>)
+  $<BUILD_INTERFACE:$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Wnon-virtual-dtor;-Wno-missing-field-initializers>>
+  $<BUILD_INTERFACE:$<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Werror>>)
 target_include_directories(tandem_options INTERFACE
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src> $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
@@ -29,6 +33,17 @@ function(tandem_library name)
   target_link_libraries(${target} PUBLIC tandem_options ${arg_DEPS} PRIVATE ${arg_PRIVATE_DEPS})
   set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)
   set_property(GLOBAL APPEND PROPERTY TANDEM_LIBRARIES ${target})
+endfunction()
+
+function(tandem_program name)
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE tandem_options ${arg_DEPS})
+  if(NOT TANDEM_SANITIZER)
+    target_link_options(${name} PRIVATE -static-libstdc++ -static-libgcc)
+  endif()
+  install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  set_property(GLOBAL APPEND PROPERTY TANDEM_PROGRAMS ${name})
 endfunction()
 
 if(TANDEM_TESTS)
