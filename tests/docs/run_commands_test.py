@@ -1,0 +1,54 @@
+"""The runner of documentation commands: what it takes from a page, and that a failing command fails."""
+
+import subprocess
+import sys
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import run_commands
+
+PAGE = """# Page
+
+```sh
+x=1
+```
+
+<!-- not run by the test: needs root -->
+```sh
+exit 3
+```
+
+```text
+exit 4
+```
+
+```console
+test "$x" = 1
+{}
+echo end
+```
+"""
+
+
+class RunCommands(unittest.TestCase):
+    def run_page(self, command):
+        return subprocess.run(["bash", "-c", run_commands.script("page.md", PAGE.format(command))], capture_output=True,
+                              text=True)
+
+    def test_only_marked_blocks_are_taken_and_know_their_line(self):
+        self.assertEqual([line for line, _ in run_commands.blocks(PAGE)], [4, 17])
+
+    def test_blocks_share_one_shell(self):
+        run = self.run_page("true")
+        self.assertEqual((run.returncode, run.stdout), (0, "end\n"), run.stderr)
+
+    def test_a_failing_command_stops_and_is_located(self):
+        for command in ("false", "false | cat", "test a = b"):
+            run = self.run_page(command)
+            self.assertEqual((run.returncode, run.stdout), (1, ""), command)
+            self.assertIn("FAILED in the block at page.md:17", run.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
