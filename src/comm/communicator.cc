@@ -1,0 +1,176 @@
+#include "comm/communicator.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "comm/cpu/cpu_communicator.h"
+
+namespace tandem {
+namespace {
+
+constexpr std::string_view kBackends[] = {"p2p", "nccl", "native", "cpu"};
+
+void check_tensor(std::string_view what, const Stream& stream, ConstTensor tensor) {
+  TANDEM_CHECK(!is_quantised(tensor.dtype()), "{}: tensor is {}", what, to_string(tensor.dtype()));
+  TANDEM_CHECK(tensor.device().kind == stream.device().kind, "{}: tensor on {}, stream of {}", what,
+               to_string(tensor.device()), to_string(stream.device()));
+}
+
+void check_summable(std::string_view what, ConstTensor tensor) {
+  TANDEM_CHECK(is_float(tensor.dtype()) || tensor.dtype() == DType::kI32, "{}: no sums of {}", what,
+               to_string(tensor.dtype()));
+}
+
+void check_pair(std::string_view what, const Stream& stream, ConstTensor out, std::int64_t out_elements,
+                ConstTensor in) {
+  check_tensor(what, stream, out);
+  TANDEM_CHECK(out.dtype() == in.dtype(), "{}: out is {}, the input {}", what, to_string(out.dtype()),
+               to_string(in.dtype()));
+  TANDEM_CHECK(out.num_elements() == out_elements, "{}: out has {} elements, expected {}", what, out.num_elements(),
+               out_elements);
+}
+
+// `part` may lie inside `whole` only at its own place, `offset` elements from the start.
+void check_overlap(std::string_view what, ConstTensor whole, ConstTensor part, std::int64_t offset) {
+  const auto* begin = static_cast<const std::byte*>(whole.raw());
+  const auto* other = static_cast<const std::byte*>(part.raw());
+  if (part.bytes() == 0 || whole.bytes() == 0 || other == begin + dtype_bytes(whole.dtype(), offset)) return;
+  const bool disjoint =
+      std::less_equal<>()(begin + whole.bytes(), other) || std::less_equal<>()(other + part.bytes(), begin);
+  TANDEM_CHECK(disjoint, "{}: input and output overlap, {} bytes apart", what, other - begin);
+}
+
+}  // namespace
+
+Communicator::Communicator(const Group& group, int rank) : group_(group), rank_(rank) {
+  if (rank < 0 || rank >= group.world_size()) {
+    fail(ErrorKind::kInvalidArgument, "rank {} in a group of {}", rank, group.world_size());
+  }
+}
+
+Shares Communicator::equal_shares(std::int64_t count) const {
+  Shares shares;
+  for (int r = 0; r < world_size(); ++r) shares.offsets[static_cast<std::size_t>(r) + 1] = count * (r + 1);
+  return shares;
+}
+
+Shares Communicator::ragged_shares(std::string_view what, std::span<const std::int64_t> counts) const {
+  TANDEM_CHECK(static_cast<int>(counts.size()) == world_size(), "{}: {} counts for {} ranks", what, counts.size(),
+               world_size());
+  Shares shares;
+  for (int r = 0; r < world_size(); ++r) {
+    const auto i = static_cast<std::size_t>(r);
+    TANDEM_CHECK(counts[i] >= 0, "{}: {} elements of rank {}", what, counts[i], r);
+    shares.offsets[i + 1] = shares.offsets[i] + counts[i];
+    shares.equal = shares.equal && counts[i] == counts[0];
+  }
+  return shares;
+}
+
+void Communicator::check_peer(std::string_view what, int peer) const {
+  TANDEM_CHECK(peer >= 0 && peer < world_size(), "{}: rank {} in a group of {}", what, peer, world_size());
+}
+
+void Communicator::all_reduce(const Stream& stream, Tensor out, ConstTensor x) {
+  check_tensor("all-reduce", stream, x);
+  check_summable("all-reduce", x);
+  check_pair("all-reduce", stream, out, x.num_elements(), x);
+  check_overlap("all-reduce", out, x, 0);
+  do_all_reduce(stream, out, x);
+}
+
+void Communicator::all_gather(const Stream& stream, Tensor out, ConstTensor shard) {
+  all_gather_checked(stream, out, shard, equal_shares(shard.num_elements()));
+}
+
+void Communicator::all_gather(const Stream& stream, Tensor out, ConstTensor shard,
+                              std::span<const std::int64_t> counts) {
+  all_gather_checked(stream, out, shard, ragged_shares("all-gather", counts));
+}
+
+void Communicator::all_gather_checked(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares) {
+  check_tensor("all-gather", stream, shard);
+  TANDEM_CHECK(shard.num_elements() == shares.count(rank_), "all-gather: shard of {} elements, counted as {}",
+               shard.num_elements(), shares.count(rank_));
+  check_pair("all-gather", stream, out, shares.begin(world_size()), shard);
+  check_overlap("all-gather", out, shard, shares.begin(rank_));
+  do_all_gather(stream, out, shard, shares);
+}
+
+void Communicator::reduce_scatter(const Stream& stream, Tensor out, ConstTensor x) {
+  reduce_scatter_checked(stream, out, x, equal_shares(out.num_elements()));
+}
+
+void Communicator::reduce_scatter(const Stream& stream, Tensor out, ConstTensor x,
+                                  std::span<const std::int64_t> counts) {
+  reduce_scatter_checked(stream, out, x, ragged_shares("reduce-scatter", counts));
+}
+
+void Communicator::reduce_scatter_checked(const Stream& stream, Tensor out, ConstTensor x, const Shares& shares) {
+  check_tensor("reduce-scatter", stream, x);
+  check_summable("reduce-scatter", x);
+  TANDEM_CHECK(x.num_elements() == shares.begin(world_size()), "reduce-scatter: input of {} elements, counted as {}",
+               x.num_elements(), shares.begin(world_size()));
+  check_pair("reduce-scatter", stream, out, shares.count(rank_), x);
+  check_overlap("reduce-scatter", x, out, shares.begin(rank_));
+  do_reduce_scatter(stream, out, x, shares);
+}
+
+void Communicator::broadcast(const Stream& stream, Tensor x, int root) {
+  check_tensor("broadcast", stream, x);
+  check_peer("broadcast", root);
+  do_broadcast(stream, x, root);
+}
+
+void Communicator::gather(const Stream& stream, Tensor out, ConstTensor shard, int root) {
+  gather_checked(stream, out, shard, equal_shares(shard.num_elements()), root);
+}
+
+void Communicator::gather(const Stream& stream, Tensor out, ConstTensor shard, std::span<const std::int64_t> counts,
+                          int root) {
+  gather_checked(stream, out, shard, ragged_shares("gather", counts), root);
+}
+
+void Communicator::gather_checked(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares, int root) {
+  check_tensor("gather", stream, shard);
+  check_peer("gather", root);
+  TANDEM_CHECK(shard.num_elements() == shares.count(rank_), "gather: shard of {} elements, counted as {}",
+               shard.num_elements(), shares.count(rank_));
+  if (rank_ == root) {
+    check_pair("gather", stream, out, shares.begin(world_size()), shard);
+    check_overlap("gather", out, shard, shares.begin(rank_));
+  }
+  do_gather(stream, out, shard, shares, root);
+}
+
+void Communicator::send(const Stream& stream, ConstTensor x, int to) {
+  check_tensor("send", stream, x);
+  check_peer("send", to);
+  TANDEM_CHECK(to != rank_, "send: rank {} to itself", to);
+  do_send(stream, x, to);
+}
+
+void Communicator::recv(const Stream& stream, Tensor x, int from) {
+  check_tensor("recv", stream, x);
+  check_peer("recv", from);
+  TANDEM_CHECK(from != rank_, "recv: rank {} from itself", from);
+  do_recv(stream, x, from);
+}
+
+std::vector<std::string> get_available_backends(std::span<const Device> devices) {
+  const bool all_cpu = std::all_of(devices.begin(), devices.end(), [](Device device) { return device.is_cpu(); });
+  if (devices.empty() || devices.size() > kMaxWorldSize || !all_cpu) return {};
+  return {"cpu"};
+}
+
+std::unique_ptr<Communicator> make_communicator(std::string_view backend, const Group& group, int rank) {
+  if (backend == "cpu") return make_cpu_communicator(group, rank);
+  std::string known;
+  for (const std::string_view name : kBackends) known += format("{}{}", known.empty() ? "" : ", ", name);
+  if (std::find(std::begin(kBackends), std::end(kBackends), backend) == std::end(kBackends)) {
+    fail(ErrorKind::kInvalidArgument, "unknown communication back-end \"{}\"; known are {}", backend, known);
+  }
+  fail(ErrorKind::kUnsupported, "this build has no communication back-end \"{}\"; here works: cpu", backend);
+}
+
+}  // namespace tandem

@@ -1,0 +1,113 @@
+#pragma once
+// The coarse interface that every communication back-end serves, and the way to get one.
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "comm/group.h"
+#include "device/device.h"
+#include "device/stream.h"
+#include "device/tensor.h"
+
+namespace tandem {
+
+/// How the elements of one tensor are dealt to the ranks: contiguous, in rank order.
+struct Shares {
+  std::array<std::int64_t, kMaxWorldSize + 1> offsets{};  ///< rank r has elements [offsets[r], offsets[r + 1])
+  bool equal = true;                                      ///< every rank has as many
+  std::int64_t begin(int rank) const { return offsets[static_cast<std::size_t>(rank)]; }
+  std::int64_t count(int rank) const { return begin(rank + 1) - begin(rank); }
+};
+
+/// One rank's end of a fixed group. All ranks call the same collectives in the same order, with the same dtype, counts
+/// and root; where they do not, all get an Error that says who called what. Calls queue work on `stream` and return. A
+/// rank that waits past the group's timeout gets an Error naming the peer, and so do all others; from then on the group
+/// is dead and every call throws its first cause. Use from the rank's own thread. Destroying it takes the rank out of
+/// the group: peers that still need it get kPeerLost.
+///
+/// Tensors are contiguous, of a plain dtype, on the stream's device; any count, zero included. Sums (f32, f16, bf16,
+/// i32) have the same bits on every rank; the back-end's page states their precision. i32 is exact, modulo 2^32.
+/// `out` is disjoint from the input or, in place, exactly where that input lies in it (or it in the input).
+/// Calls that do not fit (shape, dtype, device, root, overlap) throw kInternal before any peer is involved.
+///
+/// The public functions check and normalise; back-ends implement the private ones, which see only correct arguments.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+
+  virtual std::string_view backend() const = 0;  ///< "p2p" | "nccl" | "native" | "cpu"
+  int rank() const { return rank_; }
+  int world_size() const { return group_.world_size(); }
+  const Group& group() const { return group_; }
+
+  /// x <- sum of x over all ranks, in place.
+  void all_reduce(const Stream& stream, Tensor x) { all_reduce(stream, x, x); }
+  /// out <- sum of x over all ranks.
+  void all_reduce(const Stream& stream, Tensor out, ConstTensor x);
+
+  /// out [world_size, shard...] <- the shards in rank order. In place: shard is its own place in out.
+  void all_gather(const Stream& stream, Tensor out, ConstTensor shard);
+  /// Ragged: rank r brings counts[r] elements, perhaps none.
+  void all_gather(const Stream& stream, Tensor out, ConstTensor shard, std::span<const std::int64_t> counts);
+
+  /// out <- this rank's share of the sum of x [world_size, out...]. In place: out is its own place in x.
+  void reduce_scatter(const Stream& stream, Tensor out, ConstTensor x);
+  /// Ragged: rank r gets counts[r] elements, perhaps none.
+  void reduce_scatter(const Stream& stream, Tensor out, ConstTensor x, std::span<const std::int64_t> counts);
+
+  /// x <- x of rank `root`.
+  void broadcast(const Stream& stream, Tensor x, int root);
+
+  /// On `root`: out [world_size, shard...] <- the shards in rank order. Elsewhere `out` is ignored.
+  void gather(const Stream& stream, Tensor out, ConstTensor shard, int root);
+  void gather(const Stream& stream, Tensor out, ConstTensor shard, std::span<const std::int64_t> counts, int root);
+
+  /// x to rank `to`, in the order of calls between these two ranks. May wait for the matching recv, so two ranks that
+  /// exchange data must not both send first.
+  void send(const Stream& stream, ConstTensor x, int to);
+  void recv(const Stream& stream, Tensor x, int from);
+
+  /// On the host: returns once every rank is here.
+  void barrier() { do_barrier(); }
+
+ protected:
+  /// Throws kInvalidArgument for a rank outside the group.
+  Communicator(const Group& group, int rank);
+
+ private:
+  virtual void do_all_reduce(const Stream& stream, Tensor out, ConstTensor x) = 0;
+  virtual void do_all_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares) = 0;
+  virtual void do_reduce_scatter(const Stream& stream, Tensor out, ConstTensor x, const Shares& shares) = 0;
+  virtual void do_broadcast(const Stream& stream, Tensor x, int root) = 0;
+  virtual void do_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares, int root) = 0;
+  virtual void do_send(const Stream& stream, ConstTensor x, int to) = 0;
+  virtual void do_recv(const Stream& stream, Tensor x, int from) = 0;
+  virtual void do_barrier() = 0;
+
+  Shares equal_shares(std::int64_t count) const;
+  Shares ragged_shares(std::string_view what, std::span<const std::int64_t> counts) const;
+  void check_peer(std::string_view what, int peer) const;
+  void gather_checked(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares, int root);
+  void all_gather_checked(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares);
+  void reduce_scatter_checked(const Stream& stream, Tensor out, ConstTensor x, const Shares& shares);
+
+  Group group_;
+  int rank_;
+};
+
+/// Rank `rank`'s end of `group`; every rank makes its own, once. Throws kInvalidArgument for an unknown name (listing
+/// the known ones) and kUnsupported when the back-end cannot serve here (listing those that can). "auto" and failover
+/// are decided above, by measurement and with a logged reason; no back-end falls back by itself.
+std::unique_ptr<Communicator> make_communicator(std::string_view backend, const Group& group, int rank);
+
+/// The back-ends that can serve a group of these devices, best first; empty when none can.
+std::vector<std::string> get_available_backends(std::span<const Device> devices);
+
+}  // namespace tandem

@@ -1,0 +1,177 @@
+#pragma once
+// What the contract suite (communicator_contract.h) runs on: ranks, their outcomes, and tensors with guarded ends.
+// A rank body checks its own results and throws on the first wrong one: so bodies run the same as threads or processes.
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/half.h"
+#include "comm/communicator.h"
+#include "device/buffer.h"
+
+namespace tandem::contract {
+
+/// How a rank's body ended: well, with an Error of ours, or with another exception (a failed check).
+struct Outcome {
+  bool ok = true;
+  std::optional<ErrorKind> kind;
+  std::string message;
+};
+
+using Body = std::function<void(Communicator& comm, const Stream& stream)>;
+
+/// Starts the ranks of one back-end in one way.
+class Rig {
+ public:
+  virtual ~Rig() = default;
+  /// Runs `body` on every rank of a new group, `meanwhile` (may be empty) beside it on the caller's thread. A rank
+  /// whose body throws aborts the group; one whose body returns leaves it. Returns the outcomes by rank.
+  virtual std::vector<Outcome> run(const GroupOptions& options, const Body& body,
+                                   const std::function<void(const Group&)>& meanwhile) = 0;
+};
+
+/// Ranks as threads.
+class ThreadRig final : public Rig {
+ public:
+  ThreadRig(std::string backend, std::function<Stream(int rank)> make_stream)
+      : backend_(std::move(backend)), make_stream_(std::move(make_stream)) {}
+
+  std::vector<Outcome> run(const GroupOptions& options, const Body& body,
+                           const std::function<void(const Group&)>& meanwhile) override {
+    const Group group(options);
+    std::vector<Outcome> outcomes(static_cast<std::size_t>(options.world_size));
+    std::vector<std::jthread> threads;
+    for (int rank = 0; rank < options.world_size; ++rank) {
+      threads.emplace_back([&, rank] { outcomes[static_cast<std::size_t>(rank)] = run_rank(group, rank, body); });
+    }
+    if (meanwhile) meanwhile(group);
+    threads.clear();
+    return outcomes;
+  }
+
+ private:
+  Outcome run_rank(const Group& group, int rank, const Body& body) const {
+    const Stream stream = make_stream_(rank);
+    const std::unique_ptr<Communicator> comm = make_communicator(backend_, group, rank);
+    try {
+      body(*comm, stream);
+      stream.synchronize();
+      return {};
+    } catch (const Error& error) {
+      group.abort(rank, error.what(), ErrorKind::kPeerLost);
+      return {false, error.kind(), error.what()};
+    } catch (const std::exception& error) {
+      group.abort(rank, error.what(), ErrorKind::kPeerLost);
+      return {false, std::nullopt, error.what()};
+    }
+  }
+
+  std::string backend_;
+  std::function<Stream(int rank)> make_stream_;
+};
+
+/// Throws unless `condition`; in rank bodies, where gtest's macros would not reach the test.
+inline void require(bool condition, const std::string& message) {
+  if (!condition) throw std::runtime_error(message);
+}
+
+inline std::size_t element_bytes(DType dtype) {
+  return dtype_bytes(dtype, 1);
+}
+
+/// Small integers as elements of `dtype`.
+inline std::vector<std::byte> encode(DType dtype, std::span<const int> values) {
+  std::vector<std::byte> bytes(values.size() * element_bytes(dtype));
+  const auto put = [&](std::size_t i, auto element) {
+    std::memcpy(&bytes[i * sizeof(element)], &element, sizeof(element));
+  };
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    switch (dtype) {
+      case DType::kF32:
+        put(i, static_cast<float>(values[i]));
+        break;
+      case DType::kF16:
+        put(i, to_f16(static_cast<float>(values[i])));
+        break;
+      case DType::kBF16:
+        put(i, to_bf16(static_cast<float>(values[i])));
+        break;
+      case DType::kI32:
+        put(i, static_cast<std::int32_t>(values[i]));
+        break;
+      default:
+        put(i, static_cast<std::uint8_t>(values[i]));
+    }
+  }
+  return bytes;
+}
+
+/// A tensor between two guards, which no call may touch.
+class Array {
+ public:
+  Array(const Stream& stream, DType dtype, std::int64_t count)
+      : bytes_(dtype_bytes(dtype, count)), buffer_(stream.device(), bytes_ + 2 * kGuard) {
+    write_host(std::vector<std::byte>(buffer_.bytes(), kFill), 0);
+    tensor_ = buffer_.tensor(dtype, {count}, kGuard);
+  }
+  Array(const Stream& stream, DType dtype, std::span<const std::byte> content)
+      : Array(stream, dtype, static_cast<std::int64_t>(content.size() / element_bytes(dtype))) {
+    write_host(content, kGuard);
+  }
+
+  Tensor tensor() const { return tensor_; }
+  Tensor part(std::int64_t begin, std::int64_t count) const { return tensor_.slice(begin, begin + count); }
+
+  std::vector<std::byte> content(const Stream& stream) const {
+    const std::vector<std::byte> all = read_host(stream);
+    return {all.begin() + kGuard, all.begin() + static_cast<std::ptrdiff_t>(kGuard + bytes_)};
+  }
+
+  /// Bit for bit; guards included.
+  void require_equal(const Stream& stream, std::span<const std::byte> expected, const std::string& what) const {
+    const std::vector<std::byte> all = read_host(stream);
+    const std::size_t size = element_bytes(tensor_.dtype());
+    require(expected.size() == bytes_, what + ": expected another size");
+    for (std::size_t i = 0; i < bytes_; ++i) {
+      if (all[kGuard + i] == expected[i]) continue;
+      fail(ErrorKind::kInternal, "{}: element {} of {} differs from byte {} on", what, i / size, bytes_ / size, i);
+    }
+    for (std::size_t i = 0; i < kGuard; ++i) {
+      require(all[i] == kFill && all[kGuard + bytes_ + i] == kFill, what + ": wrote outside of the tensor");
+    }
+  }
+
+ private:
+  static constexpr std::size_t kGuard = 64;
+  static constexpr std::byte kFill{0xa5};
+
+  // The only two places that touch tensors from the host: a device with memory of its own adds its copies here.
+  void write_host(std::span<const std::byte> content, std::size_t offset) {
+    TANDEM_CHECK(buffer_.device().is_cpu(), "no copy to {}", to_string(buffer_.device()));
+    if (!content.empty()) std::memcpy(static_cast<std::byte*>(buffer_.data()) + offset, content.data(), content.size());
+  }
+  std::vector<std::byte> read_host(const Stream& stream) const {
+    stream.synchronize();
+    const auto* begin = static_cast<const std::byte*>(buffer_.data());
+    return {begin, begin + buffer_.bytes()};
+  }
+
+  std::size_t bytes_;
+  Buffer buffer_;
+  Tensor tensor_;
+};
+
+}  // namespace tandem::contract

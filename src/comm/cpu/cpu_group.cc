@@ -1,0 +1,33 @@
+#include "comm/cpu/cpu_group.h"
+
+#include <thread>
+
+namespace tandem {
+namespace {
+
+// About what a sleep and its wake-up cost: to have polled for so long wastes at most half of the time.
+constexpr Clock::duration kSpin = std::chrono::microseconds(20);
+
+std::size_t squared(int n) {
+  return static_cast<std::size_t>(n) * static_cast<std::size_t>(n);
+}
+
+}  // namespace
+
+CpuGroup::CpuGroup(const GroupOptions& options)
+    : ranks_(static_cast<std::size_t>(options.world_size)),
+      published_(ranks_.size() * 2),
+      channels_(squared(options.world_size)),
+      staging_(Device{}, ranks_.size() * 2 * kStagedBytes),
+      slots_(Device{}, channels_.size() * kSlots * kSlotBytes),
+      spin_(ranks_.size() <= std::thread::hardware_concurrency() ? kSpin : Clock::duration::zero()) {
+  for (Rank& rank : ranks_) rank.generation = options.first_generation * 2;
+  for (Channel& channel : channels_) channel.sent = channel.received = options.first_generation;
+}
+
+void CpuGroup::wake_all() noexcept {
+  barrier.ring();
+  for (Rank& rank : ranks_) rank.messages.ring();
+}
+
+}  // namespace tandem
