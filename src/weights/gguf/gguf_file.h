@@ -85,9 +85,7 @@ class GgufFile {
   }
 
  private:
-  void parse();
-  const GgufValue* find_as(std::string_view key, bool array, std::string_view expected,
-                           bool (*accepts)(GgufType)) const;
+  void parse(std::span<const std::byte> bytes, const std::filesystem::path& origin);
 
   MappedFile file_;
   std::span<const std::byte> bytes_;
