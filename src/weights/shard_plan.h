@@ -5,6 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "comm/group.h"  // kMaxWorldSize
+
 namespace tandem {
 
 /// Half open. Empty when begin == end.
@@ -15,7 +17,6 @@ struct ShardRange {
   bool operator==(const ShardRange&) const = default;
 };
 
-inline constexpr int kMaxWorldSize = 16;
 inline constexpr std::int64_t kVocabUnit = 64;  // rows of embedding and output that stay together
 
 /// The extents that are split. Zero where a model has none (no dense MLP, no experts).
@@ -38,12 +39,12 @@ struct RankShard {
   ShardRange vocab;
 };
 
-/// Splits `total` into one contiguous range a rank, in multiples of `unit` (the last multiple may be short), as close to
-/// `shares` (any positive scale; one a rank) as whole units allow.
+/// Splits `total` into one contiguous range a rank, in multiples of `unit` (the last multiple may be short), as close
+/// to `shares` (any positive scale; one a rank) as whole units allow.
 std::vector<ShardRange> split_range(std::int64_t total, std::int64_t unit, std::span<const double> shares);
 
-/// Attention is split by KV head, or by query head when ranks outnumber the KV heads. Throws kInvalidArgument for a world
-/// size outside 1 to 16. `shares` as in split_range; its size is the world size.
+/// Attention is split by KV head, or by query head when ranks outnumber the KV heads. Throws kInvalidArgument for a
+/// world size outside 1 to 16. `shares` as in split_range; its size is the world size.
 std::vector<RankShard> make_shard_plan(const ShardDims& dims, std::span<const double> shares);
 
 }  // namespace tandem

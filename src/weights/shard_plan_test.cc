@@ -7,11 +7,17 @@
 namespace tandem {
 namespace {
 
-std::vector<double> even(int world_size) { return std::vector<double>(static_cast<std::size_t>(world_size), 1.0); }
+std::vector<double> even(int world_size) {
+  return std::vector<double>(static_cast<std::size_t>(world_size), 1.0);
+}
 
 TEST(ShardPlan, CoversEverythingOnceAtEveryWorldSize) {
-  const ShardDims dims{.num_attention_heads = 9, .num_key_value_heads = 3, .intermediate_size = 1536,
-                       .intermediate_unit = 32, .moe_intermediate_size = 96, .moe_intermediate_unit = 16,
+  const ShardDims dims{.num_attention_heads = 9,
+                       .num_key_value_heads = 3,
+                       .intermediate_size = 1536,
+                       .intermediate_unit = 32,
+                       .moe_intermediate_size = 96,
+                       .moe_intermediate_unit = 16,
                        .vocab_size = 49152};
   for (int world_size = 1; world_size <= kMaxWorldSize; ++world_size) {
     const auto plan = make_shard_plan(dims, even(world_size));
@@ -48,8 +54,11 @@ TEST(ShardPlan, SplitsByKvHeadUntilRanksOutnumberThem) {
 }
 
 TEST(ShardPlan, GivesEmptySharesWhereThereIsTooLittle) {
-  const ShardDims dims{.num_attention_heads = 2, .num_key_value_heads = 1, .intermediate_size = 64,
-                       .intermediate_unit = 32, .vocab_size = 100};
+  const ShardDims dims{.num_attention_heads = 2,
+                       .num_key_value_heads = 1,
+                       .intermediate_size = 64,
+                       .intermediate_unit = 32,
+                       .vocab_size = 100};
   const auto plan = make_shard_plan(dims, even(16));
   std::int64_t holders = 0;
   for (const RankShard& shard : plan) holders += shard.query_heads.size() > 0;
