@@ -1,0 +1,12 @@
+#pragma once
+#include "device/stream.h"
+#include "device/tensor.h"
+
+namespace tandem {
+
+/// x[i] += y[i]
+///   x, y  same shape, f32, contiguous, not overlapping
+/// Runs on the CPU. Throws kInternal on other shapes or dtypes.
+void add(const Stream& stream, Tensor x, ConstTensor y);
+
+}  // namespace tandem
