@@ -20,8 +20,9 @@ target_include_directories(tandem_options INTERFACE
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src> $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 if(TANDEM_SANITIZER)
+  # -g1 keeps the lines of a stack trace and spares compile time.
   target_compile_options(tandem_options INTERFACE
-    -fsanitize=${TANDEM_SANITIZER} -fno-omit-frame-pointer -fno-sanitize-recover=all -O1)
+    -fsanitize=${TANDEM_SANITIZER} -fno-omit-frame-pointer -fno-sanitize-recover=all -O1 -g1)
   target_link_options(tandem_options INTERFACE -fsanitize=${TANDEM_SANITIZER})
 endif()
 set_property(GLOBAL PROPERTY TANDEM_LIBRARIES tandem_options)
