@@ -57,7 +57,10 @@ class IncludeDirections(unittest.TestCase):
         self.assert_named("src/model/a.cc", "#include <gtest/gtest.h>\n", "is allowed only in")
         self.assertEqual(self.check({"src/cli/main.cc": "#include <CLI/CLI.hpp>\n",
                                      "src/base/log.cc": "#include <spdlog/spdlog.h>\n",
-                                     "src/model/a_test.cc": "#include <gtest/gtest.h>\n"}), [])
+                                     "src/model/a_test.cc": "#include <gtest/gtest.h>\n",
+                                     "src/model/testing.h": "#include <gtest/gtest.h>\n",
+                                     "src/model/a_contract_rig.h": "#include <gmock/gmock.h>\n"}), [])
+        self.assert_named("src/model/latest.h", "#include <gtest/gtest.h>\n", "is allowed only in")
 
     def test_json_is_for_cc_files(self):
         self.assert_named("src/model/a.h", "#include <nlohmann/json.hpp>\n", "is allowed only in")
