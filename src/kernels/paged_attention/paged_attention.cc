@@ -83,14 +83,19 @@ void attend(const Problem& p, const Item& item, std::int64_t tile_index, Workspa
     }
   }
   const int begin = work.rows.front().begin, end = work.rows.back().end;
+  // Pointers to the keys and values of [begin, end); the whole vectors around them need pointers that may be read.
   const std::int32_t* pages = p.page_table + item.sequence * p.max_pages;
-  for (int j = begin / kMaxLanes * kMaxLanes; j < (end + kMaxLanes - 1) / kMaxLanes * kMaxLanes; ++j) {
-    const std::int64_t position = origin + std::clamp(j, begin, end - 1);  // beyond: anything that may be read
-    const std::int64_t slot = pages[position / p.page_size] * p.page_size + position % p.page_size;
-    const std::int64_t offset = (slot * p.kv_heads + item.kv_head) * p.head_dim;
-    work.keys[j] = p.k + offset;
-    work.values[j] = p.v + offset;
+  for (std::int64_t j = begin; j < end;) {
+    const std::int64_t page = (origin + j) / p.page_size, offset = (origin + j) % p.page_size;
+    std::int64_t at = ((pages[page] * p.page_size + offset) * p.kv_heads + item.kv_head) * p.head_dim;
+    const std::int64_t page_end = std::min<std::int64_t>(end, j + p.page_size - offset);
+    for (; j < page_end; ++j, at += p.kv_heads * p.head_dim) {
+      work.keys[j] = p.k + at;
+      work.values[j] = p.v + at;
+    }
   }
+  std::fill(work.keys + begin / kMaxLanes * kMaxLanes, work.keys + begin, work.keys[begin]);
+  std::fill(work.keys + end, work.keys + (end + kMaxLanes - 1) / kMaxLanes * kMaxLanes, work.keys[begin]);
   reserve(work.packed_keys, kTileKeys * p.head_dim);
   const AttentionTile tile{.rows = work.rows.data(),
                            .num_rows = item.num_rows(),
@@ -109,7 +114,7 @@ void attend(const Problem& p, const Item& item, std::int64_t tile_index, Workspa
 void write_row(const Problem& p, const Item& item, std::int64_t row, float sum, const float* weighted) {
   const std::int64_t t = item.query_begin + row / item.num_heads(), h = item.head_begin + row % item.num_heads();
   float* to = p.out + t * p.out_cols + p.args->out_col_begin + h * p.head_dim;
-  for (std::int64_t d = 0; d < p.head_dim; ++d) to[d] = weighted[d] / sum;
+  TANDEM_PICK_ISA(divide_row)(to, weighted, sum, p.head_dim);
 }
 
 void attend_item(const Problem& p, const Item& item, Workspace& work) {

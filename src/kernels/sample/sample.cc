@@ -22,8 +22,8 @@ struct Candidate {
   float weight;
 };
 
-bool more_likely(const Candidate& a, const Candidate& b) {
-  return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+bool less_likely(const Candidate& a, const Candidate& b) {
+  return a.logit != b.logit ? a.logit < b.logit : a.id > b.id;
 }
 
 void check_logits(const float* logits, std::int64_t count) {
@@ -84,11 +84,15 @@ void keep_top_p(std::vector<Candidate>& candidates, double top_p) {
   const double total = total_weight(candidates);
   // Of n tokens, those below (1 - top_p) / n of the total have less than 1 - top_p together: all of them go, unsorted.
   drop_below(candidates, (1 - top_p) / static_cast<double>(candidates.size()) * total * (1 - 1e-6));
-  std::sort(candidates.begin(), candidates.end(), more_likely);
+  // A heap, for few of many are kept; what leaves it gathers at the end.
+  auto heap_end = candidates.end();
+  std::make_heap(candidates.begin(), heap_end, less_likely);
   double before = 0;
-  std::size_t kept = 0;
-  while (kept < candidates.size() && (kept == 0 || before < top_p * total)) before += candidates[kept++].weight;
-  candidates.resize(kept);
+  do {
+    std::pop_heap(candidates.begin(), heap_end, less_likely);
+    before += (--heap_end)->weight;
+  } while (heap_end != candidates.begin() && before < top_p * total);
+  candidates.erase(candidates.begin(), heap_end);
   std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
 }
 
