@@ -1,0 +1,113 @@
+#include "kernels/matmul/matmul.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "kernels/dequantise/dequantise.h"
+#include "kernels/matmul/matmul_cpu.h"
+
+namespace tandem {
+namespace {
+
+// Below this, decoding in registers beats a GEMM on decoded tiles (bench/kernels/matmul_bench, "crossover").
+constexpr std::int64_t kMaxTokensByRows = 16;
+
+// A thread is woken for no less than about 2 us of work.
+constexpr std::size_t kMinBytesPerThread = 16 * 1024;
+
+const float* bias_of(const MatmulPart& part) {
+  return part.bias.raw() == nullptr ? nullptr : part.bias.data<float>();
+}
+
+void check_part(ConstTensor x, const MatmulPart& part) {
+  check_shape("matmul: y", part.y, {x.size(0), part.w.rows});
+  check_dtype("matmul: y", part.y, DType::kF32);
+  TANDEM_CHECK(part.w.cols == x.size(1), "matmul: w has {} columns, x {}", part.w.cols, x.size(1));
+  TANDEM_CHECK(part.w.rows <= 1 || part.w.row_stride >= dtype_bytes(part.w.dtype, part.w.cols),
+               "matmul: row stride {} of w, {} columns of {}", part.w.row_stride, part.w.cols, to_string(part.w.dtype));
+  if (part.bias.raw() == nullptr) return;
+  check_shape("matmul: bias", part.bias, {part.w.rows});
+  check_dtype("matmul: bias", part.bias, DType::kF32);
+}
+
+void check_arguments(ConstTensor x, std::span<const MatmulPart> parts) {
+  TANDEM_CHECK(x.num_dims() == 2, "matmul: x is {}", to_string(x.shape()));
+  check_dtype("matmul: x", x, DType::kF32);
+  for (const MatmulPart& part : parts) check_part(x, part);
+}
+
+}  // namespace
+
+void matmul_rows(const Stream& stream, ConstTensor x, std::span<const MatmulPart> parts, const RowKernels& kernels) {
+  const std::int64_t num_tokens = x.size(0), cols = x.size(1);
+  const float* x_data = x.data<float>();
+  std::size_t total = 0;
+  for (const MatmulPart& part : parts) total += part.w.bytes();
+  const auto num_shares = static_cast<std::int64_t>(
+      std::clamp<std::size_t>(total * static_cast<std::size_t>(num_tokens) / kMinBytesPerThread, 1,
+                              static_cast<std::size_t>(stream.num_threads())));
+  // All rows of all parts in a line, cut into shares of equal bytes: a share is [begin, end) of the bytes, a row
+  // belongs to the share that holds its first byte.
+  stream.parallel_for(num_shares, 1, [&](std::int64_t first, std::int64_t last) {
+    const std::size_t begin = total * static_cast<std::size_t>(first) / static_cast<std::size_t>(num_shares);
+    const std::size_t end = total * static_cast<std::size_t>(last) / static_cast<std::size_t>(num_shares);
+    std::size_t offset = 0;
+    for (const MatmulPart& part : parts) {
+      const std::size_t row_bytes = dtype_bytes(part.w.dtype, cols);
+      const auto row_at = [&](std::size_t byte) {
+        if (byte <= offset) return std::int64_t{0};
+        if (row_bytes == 0) return part.w.rows;
+        return std::min(part.w.rows, static_cast<std::int64_t>((byte - offset + row_bytes - 1) / row_bytes));
+      };
+      RowTask task{.w = &part.w, .y_stride = part.w.rows, .bias = bias_of(part)};
+      task.row_begin = row_at(begin);
+      task.row_end = last == num_shares ? part.w.rows : row_at(end);
+      for (std::int64_t t = 0; t < num_tokens && task.row_begin < task.row_end; t += kernels.max_tokens) {
+        task.num_tokens = static_cast<int>(std::min<std::int64_t>(kernels.max_tokens, num_tokens - t));
+        task.x = x_data + t * cols;
+        task.y = part.y.data<float>() + t * part.w.rows;
+        kernels.dot(task);
+      }
+      offset += part.w.bytes();
+    }
+  });
+}
+
+void matmul_cpu(const Stream& stream, ConstTensor x, std::span<const MatmulPart> parts, const RowKernels& kernels) {
+  if (x.size(0) <= kMaxTokensByRows || x.size(1) == 0) return matmul_rows(stream, x, parts, kernels);
+  matmul_blocked(stream, x, parts, kernels);
+}
+
+void matmul(const Stream& stream, ConstTensor x, std::span<const MatmulPart> parts) {
+  check_arguments(x, parts);
+  TANDEM_CHECK(stream.device().is_cpu(), "matmul on {}", to_string(stream.device()));
+  if (x.size(0) == 0) return;
+  matmul_cpu(stream, x, parts, row_kernels().front());
+}
+
+void matmul(const Stream& stream, Tensor y, ConstTensor x, ConstMatrix w, ConstTensor bias) {
+  const MatmulPart part{y, w, bias};
+  matmul(stream, x, std::span(&part, 1));
+}
+
+void matmul_cpu_reference(ConstTensor x, std::span<const MatmulPart> parts) {
+  check_arguments(x, parts);
+  const std::int64_t num_tokens = x.size(0), cols = x.size(1);
+  std::vector<float> row(static_cast<std::size_t>(cols));
+  for (const MatmulPart& part : parts) {
+    const float* bias = bias_of(part);
+    for (std::int64_t r = 0; r < part.w.rows; ++r) {
+      dequantise_row(row.data(), part.w.row(r), part.w.dtype, cols);
+      for (std::int64_t t = 0; t < num_tokens; ++t) {
+        double sum = bias == nullptr ? 0.0 : static_cast<double>(bias[r]);
+        for (std::int64_t c = 0; c < cols; ++c) {
+          sum += static_cast<double>(x.data<float>()[t * cols + c]) *
+                 static_cast<double>(row[static_cast<std::size_t>(c)]);
+        }
+        part.y.data<float>()[t * part.w.rows + r] = static_cast<float>(sum);
+      }
+    }
+  }
+}
+
+}  // namespace tandem

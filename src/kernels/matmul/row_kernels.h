@@ -1,0 +1,36 @@
+#pragma once
+// Rows of weights against a few tokens, one implementation an instruction set.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "device/matrix.h"
+
+namespace tandem {
+
+/// y[t * y_stride + r] = bias[r] + sum over c of x[t * w.cols + c] * w[r, c] for the rows [row_begin, row_end)
+struct RowTask {
+  const ConstMatrix* w = nullptr;
+  std::int64_t row_begin = 0, row_end = 0;
+  const float* x = nullptr;
+  int num_tokens = 0;  ///< 1 to max_tokens
+  float* y = nullptr;
+  std::int64_t y_stride = 0;
+  const float* bias = nullptr;  ///< null: none
+};
+
+struct RowKernels {
+  std::string_view name;  ///< "avx512" | "avx2" | "plain"
+  int max_tokens;
+  /// The order of a row's sum depends on dtype and cols only.
+  void (*dot)(const RowTask& task);
+  /// As dequantise_row, with the same bits.
+  void (*decode)(float* out, const std::byte* row, DType dtype, std::int64_t count);
+};
+
+/// Those that this machine can run, fastest first; the last is "plain" and runs anywhere.
+std::span<const RowKernels> row_kernels();
+
+}  // namespace tandem
