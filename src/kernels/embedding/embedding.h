@@ -1,0 +1,18 @@
+#pragma once
+#include "device/matrix.h"
+#include "device/stream.h"
+#include "device/tensor.h"
+
+namespace tandem {
+
+/// out[t, :] = scale * table[token_ids[t] - vocab_begin, :], or zeros where that row is not in the table: of a
+/// vocabulary cut over ranks every rank looks up its own rows, and the sum over the ranks is the whole.
+///   out          [num_tokens, hidden]  f32
+///   table        [rows, hidden]        any dtype that dequantise_row takes; the tokens from vocab_begin on
+///   token_ids    [num_tokens]          i32
+///   scale        1; sqrt(hidden) for Gemma
+/// Runs on the CPU; a token's result does not depend on the other tokens or on the threads.
+void embedding(const Stream& stream, Tensor out, ConstMatrix table, std::int64_t vocab_begin, ConstTensor token_ids,
+               float scale);
+
+}  // namespace tandem

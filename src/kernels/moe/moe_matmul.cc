@@ -1,0 +1,71 @@
+#include "kernels/moe/moe_matmul.h"
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "kernels/matmul/matmul.h"
+
+namespace tandem {
+void moe_matmul(const Stream& stream, Tensor y, ConstTensor x, std::span<const ConstMatrix> experts,
+                ConstTensor expert_ids) {
+  check_dtype("moe_matmul: y", y, DType::kF32);
+  check_dtype("moe_matmul: x", x, DType::kF32);
+  check_dtype("moe_matmul: expert_ids", expert_ids, DType::kI32);
+  TANDEM_CHECK(expert_ids.num_dims() == 2 && x.num_dims() == 2 && !experts.empty(),
+               "moe_matmul: expert_ids {}, x {}, {} experts", to_string(expert_ids.shape()), to_string(x.shape()),
+               experts.size());
+  const std::int64_t num_tokens = expert_ids.size(0), k = expert_ids.size(1), num_rows = num_tokens * k;
+  const std::int64_t rows = experts[0].rows, cols = experts[0].cols;
+  const bool shared = x.size(0) == num_tokens;  // with k = 1 both readings are the same
+  check_shape("moe_matmul: x", x, {shared ? num_tokens : num_rows, cols});
+  check_shape("moe_matmul: y", y, {num_rows, rows});
+  for (const ConstMatrix& expert : experts) {
+    TANDEM_CHECK(expert.rows == rows && expert.cols == cols, "moe_matmul: experts [{}, {}] and [{}, {}]", rows, cols,
+                 expert.rows, expert.cols);
+  }
+  const std::int32_t* ids = expert_ids.data<std::int32_t>();
+  for (std::int64_t i = 0; i < num_rows; ++i) {
+    TANDEM_CHECK(0 <= ids[i] && ids[i] < static_cast<std::int64_t>(experts.size()),
+                 "moe_matmul: token {} goes to expert {} of {}", i / k, ids[i], experts.size());
+  }
+
+  if (num_tokens == 1 && shared) {  // decode: all chosen experts in one region of the threads
+    thread_local std::vector<MatmulPart> parts;
+    parts.clear();
+    for (std::int64_t j = 0; j < k; ++j) {
+      parts.push_back({.y = y.slice(j, j + 1), .w = experts[static_cast<std::size_t>(ids[j])], .bias = {}});
+    }
+    return matmul(stream, x, parts);
+  }
+  thread_local std::vector<std::int64_t> order;  // rows of y by expert
+  order.resize(static_cast<std::size_t>(num_rows));
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [ids](std::int64_t a, std::int64_t b) { return ids[a] < ids[b]; });
+  thread_local std::vector<float> x_scratch, y_scratch;
+  for (std::size_t begin = 0, end = 0; begin < order.size(); begin = end) {
+    const std::int32_t expert = ids[order[begin]];
+    while (end < order.size() && ids[order[end]] == expert) ++end;
+    const ConstMatrix& w = experts[static_cast<std::size_t>(expert)];
+    const auto x_row = [&](std::size_t i) { return shared ? order[i] / k : order[i]; };
+    const std::int64_t count = static_cast<std::int64_t>(end - begin);
+    if (count == 1) {
+      matmul(stream, y.slice(order[begin], order[begin] + 1), x.slice(x_row(begin), x_row(begin) + 1), w);
+      continue;
+    }
+    x_scratch.resize(static_cast<std::size_t>(count * cols));
+    y_scratch.resize(static_cast<std::size_t>(count * rows));
+    for (std::size_t i = begin; i < end; ++i) {
+      std::copy_n(x.data<float>() + x_row(i) * cols, cols,
+                  x_scratch.data() + static_cast<std::int64_t>(i - begin) * cols);
+    }
+    matmul(stream, Tensor(y_scratch.data(), DType::kF32, {count, rows}, y.device()),
+           ConstTensor(x_scratch.data(), DType::kF32, {count, cols}, x.device()), w);
+    for (std::size_t i = begin; i < end; ++i) {
+      std::copy_n(y_scratch.data() + static_cast<std::int64_t>(i - begin) * rows, rows,
+                  y.data<float>() + order[i] * rows);
+    }
+  }
+}
+
+}  // namespace tandem
