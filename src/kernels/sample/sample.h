@@ -22,7 +22,8 @@ void check_sampling_params(const SamplingParams& params);
 
 /// The next token id. Steps and definitions are those of Hugging Face's processors, in its order: repetition penalty,
 /// temperature, top-k, top-p (which keeps at least one token; ties by lower id first), min-p, each over what the one
-/// before left; then a draw from the softmax of the rest, in order of ids.
+/// before left; then a draw from the softmax of the rest: the first id whose cumulated probability exceeds a uniform
+/// number, the upper 53 of the 64 bits (w0, w1) = philox({counter, "samp", 0}, seed), as a fraction.
 ///   logits   [vocabulary] f32, finite; overwritten
 ///   history  ids whose logits are penalised, each once however often it occurs; all within the vocabulary
 ///   counter  number of the draw in its sequence: the random number depends on (seed, counter) alone
