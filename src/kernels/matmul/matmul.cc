@@ -10,7 +10,7 @@ namespace tandem {
 namespace {
 
 // Below this, decoding in registers beats a GEMM on decoded tiles (bench/kernels/matmul_bench, "crossover").
-constexpr std::int64_t kMaxTokensByRows = 16;
+constexpr std::int64_t kMaxTokensByRows = 8;
 
 // A thread is woken for no less than about 2 us of work.
 constexpr std::size_t kMinBytesPerThread = 16 * 1024;

@@ -250,8 +250,12 @@ TANDEM_SIMD_FUNCTION void dot_format(const RowTask& task) {
       for (int b = 0; b < kChunkBytes<Format>; b += 64) __builtin_prefetch(p + kPrefetchBytes + b);
       Format::prepare(p, kChunkUnits, scales);
       forget_registers(scales);
+      if constexpr (Format::kMinUnits == 1) {
+        for (int u = 0; u < kChunkUnits; ++u) add_unit(u, c + u * kUnit);
+      } else {  // positions and shifts in a K block are to be constants
 #pragma GCC unroll 8
-      for (int u = 0; u < kChunkUnits; ++u) add_unit(u, c + u * kUnit);
+        for (int u = 0; u < kChunkUnits; ++u) add_unit(u, c + u * kUnit);
+      }
     }
     if constexpr (Format::kMinUnits == 1) {
       const int rest = static_cast<int>((whole - c) / kUnit);
