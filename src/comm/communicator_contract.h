@@ -74,11 +74,11 @@ TEST_P(CommunicatorContract, ComputesEveryOperationDtypeAndCount) {
   expect_all_ok(run([](Communicator& comm, const Stream& stream) {
     std::uint32_t id = 0;
     // Around the sizes where algorithms change (16 KB) and with tails of every kind.
-    for (const std::int64_t count : {0, 1, 2, 3, 7, 17, 63, 65, 576, 4095, 4096, 4097, 8193, 16385}) {
+    for (const std::int64_t count : {0, 1, 3, 17, 576, 4097}) {
       for (const Op op : kAllOps) {
         for (const DType dtype : kPlainTypes) {
           if (is_sum(op) && dtype == DType::kU8) continue;
-          if (count > 1000 && op != Op::kAllReduce && dtype != DType::kF32 && dtype != DType::kU8) continue;
+          if (count > 1000 && op != Op::kAllReduce && dtype != DType::kF32) continue;
           ++id;
           const int root = static_cast<int>(id) % comm.world_size();
           perform(comm, stream,
@@ -106,8 +106,7 @@ TEST_P(CommunicatorContract, MovesPayloadsOfManyPieces) {
   expect_all_ok(run([](Communicator& comm, const Stream& stream) {
     std::uint32_t id = 0;
     for (const Op op : kAllOps) {
-      const std::int64_t count =
-          op == Op::kReduceScatter || op == Op::kAllGather ? 200'003 / comm.world_size() : 200'003;
+      const std::int64_t count = (op == Op::kReduceScatter ? 150'003 : 300'003) / comm.world_size();
       perform(comm, stream, {.op = op, .dtype = DType::kF32, .count = count, .id = ++id});
     }
   }));
@@ -117,7 +116,7 @@ TEST_P(CommunicatorContract, SharesMayBeRaggedAndEmpty) {
   expect_all_ok(run([](Communicator& comm, const Stream& stream) {
     const int n = comm.world_size();
     std::uint32_t id = 0;
-    for (const std::int64_t unit : {1, 67, 5001}) {
+    for (const std::int64_t unit : {std::int64_t{1}, std::int64_t{67}, std::int64_t{20'000} / n}) {
       for (int pattern = 0; pattern < 5; ++pattern) {
         std::vector<std::int64_t> counts;
         for (int r = 0; r < n; ++r) {
@@ -140,7 +139,7 @@ TEST_P(CommunicatorContract, SurvivesHundredsOfRandomCallsInARow) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   expect_all_ok(run([=](Communicator& comm, const Stream& stream) {
     std::mt19937 delays(seed + static_cast<std::uint32_t>(comm.rank()));
-    for (std::uint32_t id = 0; id < 400; ++id) {
+    for (std::uint32_t id = 0; id < 300; ++id) {
       if (delays() % 16 == 0) std::this_thread::sleep_for(std::chrono::microseconds(delays() % 200));
       perform(comm, stream, random_spec(seed, id, comm.world_size()));
     }
@@ -152,11 +151,8 @@ TEST_P(CommunicatorContract, CountersMayWrap) {
     expect_all_ok(
         run({.world_size = world_size(), .first_generation = start}, [](Communicator& comm, const Stream& stream) {
           std::uint32_t id = 0;
-          for (int round = 0; round < 4; ++round) {
-            for (const Op op : kAllOps) {
-              perform(comm, stream, {.op = op, .dtype = DType::kF32, .count = 100, .id = ++id});
-              perform(comm, stream, {.op = op, .dtype = DType::kF32, .count = 5000, .id = ++id});
-            }
+          for (const std::int64_t count : {100, 5000}) {
+            for (const Op op : kAllOps) perform(comm, stream, {.op = op, .count = count, .id = ++id});
           }
         }));
   }
@@ -221,7 +217,7 @@ TEST_P(CommunicatorContract, SumsHaveTheSameBitsOnEveryRank) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   const bool ordered = GetParam().sums_in_rank_order;
   expect_all_ok(run([=](Communicator& comm, const Stream& stream) {
-    for (const std::size_t count : {1, 9, 1001, 20001}) {
+    for (const std::size_t count : {1, 9, 1001, 9001}) {
       check_sum_of_floats<float>(comm, stream, seed, count, ordered);
       check_sum_of_floats<F16>(comm, stream, seed, count, ordered);
       check_sum_of_floats<BF16>(comm, stream, seed, count, ordered);

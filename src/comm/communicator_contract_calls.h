@@ -45,14 +45,22 @@ inline std::string to_string(const Spec& spec) {
   return text;
 }
 
-/// What rank `rank` brings: integers of -8 to 8, so that sums of 16 are exact in every dtype. For u8: 0 to 16.
+/// Inputs repeat after this many elements: a prime, so that no size of a block or share is a multiple of it.
+inline constexpr std::size_t kPeriod = 251;
+
+/// Where in the period rank `rank` starts in this call.
+inline std::size_t phase(const Spec& spec, int rank) {
+  return (spec.id * std::size_t{101} + static_cast<std::size_t>(rank) * 37) % kPeriod;
+}
+/// Integers of -8 to 8, so that sums of 16 are exact in every dtype. For u8: 0 to 16.
+inline int pattern(const Spec& spec, std::size_t i) {
+  return static_cast<int>((i % kPeriod * 0x9E3779B9u) % 65521 % 17) - (spec.dtype == DType::kU8 ? 0 : 8);
+}
+
+/// What rank `rank` brings.
 inline std::vector<int> contribution(const Spec& spec, int rank, std::int64_t count) {
   std::vector<int> values(static_cast<std::size_t>(count));
-  std::uint32_t state = spec.id * 0x9E3779B9u + static_cast<std::uint32_t>(rank) * 0x85EBCA6Bu + 1;
-  for (int& value : values) {
-    state = state * 1664525u + 1013904223u;
-    value = static_cast<int>(state >> 16) % 17 - (spec.dtype == DType::kU8 ? 0 : 8);
-  }
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = pattern(spec, i + phase(spec, rank));
   return values;
 }
 
@@ -75,11 +83,12 @@ inline void perform(Communicator& comm, const Stream& stream, const Spec& spec) 
     out.require_equal(stream, encode(spec.dtype, expected), what);
   };
   const auto sum_of_all = [&](std::int64_t count) {
-    std::vector<int> sum(static_cast<std::size_t>(count));
-    for (int r = 0; r < world_size; ++r) {
-      const std::vector<int> values = contribution(spec, r, count);
-      for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += values[i];
+    std::array<int, kPeriod> period{};
+    for (std::size_t i = 0; i < kPeriod; ++i) {
+      for (int r = 0; r < world_size; ++r) period[i] += pattern(spec, i + phase(spec, r));
     }
+    std::vector<int> sum(static_cast<std::size_t>(count));
+    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] = period[i % kPeriod];
     return sum;
   };
   const auto all_shards = [&] {

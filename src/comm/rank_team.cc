@@ -14,9 +14,9 @@
 namespace tandem {
 namespace {
 
-// A decode step follows the last one within microseconds when rank 0 only samples in between, and within milliseconds
-// when a user's program works in between: poll for the former, sleep for the latter.
-constexpr Clock::duration kSpin = std::chrono::microseconds(50);
+// A decode step follows the last one at once where rank 0 only samples in between, and after milliseconds where a
+// user's program works in between: poll for the former, sleep for the latter.
+constexpr Clock::duration kSpin = std::chrono::microseconds(10);
 
 }  // namespace
 
