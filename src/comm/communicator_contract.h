@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <ostream>
 #include <random>
 
 #include "base/clock.h"
@@ -19,6 +20,9 @@ struct Case {
   int world_size;
   bool sums_in_rank_order;  ///< f32 accumulation in rank order, one rounding: the bits of every sum are known
   std::function<std::unique_ptr<Rig>()> make_rig;
+  friend void PrintTo(const Case& value, std::ostream* out) {
+    *out << value.backend << ", " << value.world_size << " ranks";
+  }
 };
 
 inline std::vector<Case> contract_cases(const std::string& backend, bool sums_in_rank_order,
