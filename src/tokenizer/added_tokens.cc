@@ -57,9 +57,9 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const std::vector<std::
     : tokens_(std::move(tokens)) {
   for (std::size_t i = 0; i < tokens_.size(); ++i) {
     const AddedToken& token = tokens_[i];
-    matchers_[token.normalized].add(token.normalized ? normalized_contents[i] : token.content,
-                                    static_cast<std::int32_t>(i));
-    special_[token.id] = token.special;
+    const std::string& sought = token.normalized ? normalized_contents[i] : token.content;
+    matchers_[token.normalized].add(sought, static_cast<std::int32_t>(i));
+    meanings_[token.id] = {token.special, sought};
   }
 }
 
@@ -93,8 +93,13 @@ std::vector<AddedTokens::Part> AddedTokens::split(std::string_view text, bool no
 }
 
 bool AddedTokens::is_special(std::int32_t id) const {
-  const auto found = special_.find(id);
-  return found != special_.end() && found->second;
+  const auto found = meanings_.find(id);
+  return found != meanings_.end() && found->second.special;
+}
+
+const std::string* AddedTokens::decoded(std::int32_t id) const {
+  const auto found = meanings_.find(id);
+  return found == meanings_.end() ? nullptr : &found->second.decoded;
 }
 
 }  // namespace tandem

@@ -64,11 +64,17 @@ class AddedTokens {
   std::vector<Part> split(std::string_view text, bool normalized, bool parse_special) const;
 
   bool is_special(std::int32_t id) const;
+  /// What an added token decodes to: its normalised content if it is a normalised one. Null for other ids.
+  const std::string* decoded(std::int32_t id) const;
 
  private:
   std::vector<AddedToken> tokens_;
   StringMatcher matchers_[2];  // of those not normalised, and those that are
-  std::unordered_map<std::int32_t, bool> special_;
+  struct Meaning {
+    bool special;
+    std::string decoded;
+  };
+  std::unordered_map<std::int32_t, Meaning> meanings_;  // by id
 };
 
 }  // namespace tandem

@@ -13,6 +13,8 @@
 
 namespace tandem {
 
+class GgufFile;
+
 /// Values of `tokenizer.ggml.token_type`.
 enum class GgufTokenType : std::int32_t {
   kNormal = 1,
@@ -45,5 +47,8 @@ struct GgufTokenizerData {
 /// Builds the tokenizer; `file` is named in errors (kBadFile, kUnsupported). A text of "qwen2" is put into NFC first,
 /// as the model's own tokenizer.json has it (llama.cpp does not).
 std::shared_ptr<const Tokenizer> make_gguf_tokenizer(const GgufTokenizerData& data, std::string_view file);
+
+/// The keys of an open file. Throws kBadFile when one has the wrong type, or the vocabulary is missing.
+GgufTokenizerData read_gguf_tokenizer(const GgufFile& file);
 
 }  // namespace tandem

@@ -31,7 +31,7 @@ class JsonField {
   }
   JsonField at(const std::string& key) const {
     if (auto found = find(key)) return *found;
-    fail(ErrorKind::kBadFile, "{} \"{}\" is missing", place_, key);
+    fail(ErrorKind::kBadFile, "{}{} \"{}\" is missing", place_, place_.ends_with(':') ? "" : ":", key);
   }
 
   std::size_t size() const {

@@ -152,7 +152,7 @@ bool starts_with_white_space(std::string_view text) {
 }
 
 bool starts_with_word_character(std::string_view text) {
-  static const Regex regex(R"(\A\w)", "word character");
+  static const Regex regex(R"(\A[\w\p{Join_Control}])", "word character");
   return regex.find(text, 0).has_value();
 }
 

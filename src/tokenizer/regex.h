@@ -34,7 +34,7 @@ class Regex {
 
 /// Unicode's White_Space property of the first character of `text` (valid UTF-8, not empty).
 bool starts_with_white_space(std::string_view text);
-/// A letter, mark, decimal digit or connector, as \w of the reference engines.
+/// A letter, mark, decimal digit, connector or joiner: \w of Rust's regex.
 bool starts_with_word_character(std::string_view text);
 
 }  // namespace tandem

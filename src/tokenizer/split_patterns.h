@@ -17,4 +17,8 @@ inline constexpr std::string_view kLlama3Pattern =
 inline constexpr std::string_view kQwen2Pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
+/// The pre-tokenizer called Whitespace: \w+|[^\w\s]+, where the \w of Rust's regex has the joiners that Oniguruma's
+/// lacks.
+inline constexpr std::string_view kWordPattern = R"([\w\p{Join_Control}]+|[^\w\s\p{Join_Control}]+)";
+
 }  // namespace tandem

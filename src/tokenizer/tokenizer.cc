@@ -82,6 +82,14 @@ class Encoder {
   std::vector<std::int32_t> ids_;
 };
 
+void push_id(const TokenizerParts& parts, std::int32_t id, DecodeOptions options, DecoderStream& stream,
+             std::string& out) {
+  if (!parts.vocabulary.contains(id)) return;
+  if (options.skip_special_tokens && parts.added_tokens.is_special(id)) return;
+  const std::string* added = parts.added_tokens.decoded(id);
+  stream.push(added ? *added : parts.vocabulary.piece(id), out);
+}
+
 }  // namespace
 
 void cut_words_where_safe(TokenizerParts& parts) {
@@ -125,8 +133,7 @@ std::string Tokenizer::decode(std::span<const std::int32_t> ids, DecodeOptions o
   DecoderStream stream(parts_->decoder);
   std::string text;
   for (const std::int32_t id : ids) {
-    if (!parts_->vocabulary.contains(id) || (options.skip_special_tokens && is_special(id))) continue;
-    stream.push(parts_->vocabulary.piece(id), text);
+    push_id(*parts_, id, options, stream, text);
   }
   stream.flush(text);
   return text;
@@ -178,10 +185,7 @@ StreamDecoder& StreamDecoder::operator=(StreamDecoder&&) noexcept = default;
 
 std::string StreamDecoder::push(std::int32_t id) {
   std::string text;
-  const Vocabulary& vocabulary = tokenizer_->parts_->vocabulary;
-  if (vocabulary.contains(id) && !(options_.skip_special_tokens && tokenizer_->is_special(id))) {
-    state_->stream.push(vocabulary.piece(id), text);
-  }
+  push_id(*tokenizer_->parts_, id, options_, state_->stream, text);
   return text;
 }
 

@@ -95,7 +95,9 @@ MergeTable read_merges(const JsonField& field, const Vocabulary& vocabulary) {
       }
       return id;
     };
-    merges.set(id_of(left), id_of(right), {static_cast<std::int32_t>(rank), id_of(merged)});
+    const std::int32_t left_id = id_of(left);
+    const std::int32_t right_id = id_of(right);
+    merges.set(left_id, right_id, {static_cast<std::int32_t>(rank), id_of(merged)});
   }
   return merges;
 }
@@ -198,7 +200,7 @@ void read_pre_tokenizer(const JsonField& field, TokenizerParts& parts) {
       steps.push_back(
           split_at(R"([\p{P}$+<=>^`|~])", behavior ? read_behavior(*behavior) : SplitBehavior::kIsolated, one.place()));
     } else if (type == "Whitespace") {
-      SplitStep step = split_at(R"(\w+|[^\w\s]+)", SplitBehavior::kRemoved, one.place());
+      SplitStep step = split_at(kWordPattern, SplitBehavior::kRemoved, one.place());
       step.invert = true;
       steps.push_back(std::move(step));
     } else if (type == "WhitespaceSplit") {
