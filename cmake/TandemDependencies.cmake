@@ -5,6 +5,7 @@ find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(nlohmann_json REQUIRED)
+find_package(CLI11 REQUIRED)
 
 # Headers only, without the definition FMT_HEADER_ONLY: the body of fmt is compiled once, in src/base/log.cc.
 foreach(name fmt spdlog)
@@ -38,4 +39,8 @@ tandem_static_dependency(utf8proc libutf8proc ARCHIVES libutf8proc.a)
 set_target_properties(dep::utf8proc PROPERTIES INTERFACE_COMPILE_DEFINITIONS UTF8PROC_STATIC)
 # The plain name is an alternative that may be the pthread build, which fights our own threads.
 tandem_static_dependency(openblas openblas ARCHIVES libopenblas.a SUFFIXES openblas-serial)
+# Makes the serial build safe to call from several threads: src/kernels/matmul/openblas_lock.cc.
+set_target_properties(dep::openblas PROPERTIES
+  INTERFACE_LINK_OPTIONS
+  "LINKER:--wrap=blas_memory_alloc,--wrap=blas_memory_free,--undefined=__wrap_blas_memory_alloc")
 tandem_static_dependency(edit libedit ARCHIVES libedit.a libtinfo.a libbsd.a libmd.a)

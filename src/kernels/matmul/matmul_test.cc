@@ -1,6 +1,9 @@
 #include "kernels/matmul/matmul.h"
 
+#include <cblas.h>
 #include <gtest/gtest.h>
+
+#include <atomic>
 
 #include <cmath>
 #include <cstring>
@@ -311,6 +314,28 @@ TEST(Matmul, RanksMayMultiplyAtTheSameTime) {
     }
   }
   EXPECT_EQ(num_wrong, std::vector<int>(8, 0));
+}
+
+// Debian's serial OpenBLAS hands two threads the same buffer now and then (openblas_lock.cc).
+TEST(Matmul, GemmCalledByManyThreadsAtOnceStaysRight) {
+  constexpr int kSize = 48;
+  const std::vector<float> a(kSize * kSize, 1.f);
+  const std::vector<float> b(kSize * kSize, 2.f);
+  std::atomic<int> wrong{0};
+  {
+    std::vector<std::jthread> threads;
+    for (int thread = 0; thread < 8; ++thread) {
+      threads.emplace_back([&] {
+        std::vector<float> c(kSize * kSize);
+        for (int call = 0; call < 3000; ++call) {
+          cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, kSize, kSize, kSize, 1.f, a.data(), kSize, b.data(),
+                      kSize, 0.f, c.data(), kSize);
+          for (const float value : c) wrong += value != 2.f * kSize;
+        }
+      });
+    }
+  }
+  EXPECT_EQ(wrong.load(), 0);
 }
 
 }  // namespace
