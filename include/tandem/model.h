@@ -17,16 +17,17 @@ struct LoadProgress {
 };
 
 struct ModelOptions {
-  std::string model_dir;                 ///< a folder with config.json and safetensors, a .gguf file, or dummy:NAME
-  std::string tp_backend = "auto";       ///< auto | cpu; p2p, nccl and native need a build and machine with GPUs
+  std::string model_dir;                  ///< a folder with config.json and safetensors, a .gguf file, or dummy:NAME
+  std::string tp_backend = "auto";        ///< auto | cpu; p2p, nccl and native need a build and machine with GPUs
   std::vector<std::string> devices = {};  ///< one a rank: "cpu", "cpu:1"; empty: tp_size CPU ranks
-  int tp_size = 0;                       ///< number of ranks, 1 to 16; 0: as many as devices, else 1
-  int max_batch_size = 1;                ///< sequences in one step, at most
-  std::int64_t max_seq_len = 0;          ///< tokens of one sequence; 0: the model's own limit, at most 4096
-  std::int64_t shbuf_size = 0;           ///< bytes of a rank's communication workspace; 0: chosen by the back-end
-  int threads = 0;                       ///< threads over all ranks; 0: one a core
-  double timeout_s = 10;                 ///< longest wait of a rank for another
-  std::function<void(const LoadProgress&)> on_progress = {};  ///< called from one thread at a time, about 20 times a second
+  int tp_size = 0;                        ///< number of ranks, 1 to 16; 0: as many as devices, else 1
+  int max_batch_size = 1;                 ///< sequences in one step, at most
+  std::int64_t max_seq_len = 0;           ///< tokens of one sequence; 0: the model's own limit, at most 4096
+  std::int64_t shbuf_size = 0;            ///< bytes of a rank's communication workspace; 0: chosen by the back-end
+  int threads = 0;                        ///< threads over all ranks; 0: one a core
+  double timeout_s = 10;                  ///< longest wait of a rank for another
+  std::function<void(const LoadProgress&)> on_progress =
+      {};  ///< called from one thread at a time, about 20 times a second
 };
 
 /// What a loaded model is, for display and accounting.

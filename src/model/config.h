@@ -51,7 +51,7 @@ struct ModelConfig {
   bool attention_bias = false;
   bool attention_out_bias = false;
   bool mlp_bias = false;
-  double query_pre_attn_scalar = 0;  ///< attention scale is its power -1/2; 0: head_dim
+  double query_pre_attn_scalar = 0;    ///< attention scale is its power -1/2; 0: head_dim
   double attn_logit_softcapping = 0;   ///< 0: none
   double final_logit_softcapping = 0;  ///< 0: none
   double norm_weight_offset = 0;       ///< added to norm weights: 1 for Gemma's safetensors

@@ -1,0 +1,15 @@
+// Qwen3: Llama's layer with a norm on each query and key head.
+#include "model/arch/archs.h"
+#include "model/arch/rows.h"
+
+namespace tandem {
+
+constexpr TensorRow kLayer[] = {
+    rows::kAttentionNorm, rows::kWq, rows::kWk, rows::kWv,      rows::kBq,   rows::kBk, rows::kBv,  rows::kQNorm,
+    rows::kKNorm,         rows::kWo, rows::kBo, rows::kMlpNorm, rows::kGate, rows::kUp, rows::kDown};
+const Arch kQwen3 = {.hf_class = "Qwen3ForCausalLM",
+                     .gguf_arch = "qwen3",
+                     .layer_tensors = kLayer,
+                     .sliding_window = SlidingWindow::kFromMaxWindowLayers};
+
+}  // namespace tandem

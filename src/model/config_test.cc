@@ -1,0 +1,145 @@
+#include "model/config.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "model/arch.h"
+#include "model/dummy_shapes.h"
+
+namespace tandem {
+namespace {
+
+Json llama() {
+  return Json::parse(R"({"architectures": ["LlamaForCausalLM"], "hidden_size": 64, "intermediate_size": 160,
+    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 384,
+    "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "hidden_act": "silu", "eos_token_id": [2, 3]})");
+}
+
+ModelConfig parse(const Json& json) {
+  return parse_hf_config(json.dump(), "config.json");
+}
+
+// The kind and the message of the Error that `json` is refused with.
+std::pair<ErrorKind, std::string> refusal(const Json& json) {
+  try {
+    parse(json);
+  } catch (const Error& error) {
+    return {error.kind(), error.what()};
+  }
+  return {ErrorKind::kInternal, "accepted"};
+}
+
+TEST(Config, ReadsLlamaWithDefaults) {
+  const ModelConfig config = parse(llama());
+  EXPECT_EQ(config.head_dim, 16);
+  EXPECT_EQ(config.rope.rope_theta, 10000);
+  EXPECT_EQ(config.eos_token_ids, (std::vector<std::int64_t>{2, 3}));
+  EXPECT_FALSE(config.tie_word_embeddings);
+  EXPECT_EQ(config.sliding_window, (std::vector<std::int64_t>{0, 0}));
+}
+
+TEST(Config, OlderAndNewerRopeSpellingsMeanTheSame) {
+  const Json scaling = {
+      {"factor", 8.0}, {"low_freq_factor", 1.0}, {"high_freq_factor", 4.0}, {"original_max_position_embeddings", 128}};
+  Json newer = llama();
+  newer["rope_parameters"] = scaling;
+  newer["rope_parameters"]["rope_type"] = "llama3";
+  newer["rope_parameters"]["rope_theta"] = 500000.0;
+  for (const char* key : {"type", "rope_type"}) {
+    Json older = llama();
+    older["rope_theta"] = 500000.0;
+    older["rope_scaling"] = scaling;
+    older["rope_scaling"][key] = "llama3";
+    const RopeParameters a = parse(newer).rope;
+    const RopeParameters b = parse(older).rope;
+    EXPECT_EQ(b.type, RopeType::kLlama3);
+    EXPECT_EQ(a.rope_theta, b.rope_theta);
+    EXPECT_EQ(a.factor, b.factor);
+    EXPECT_EQ(a.original_max_position_embeddings, b.original_max_position_embeddings);
+  }
+}
+
+TEST(Config, RefusesByNameWhatItDoesNotCompute) {
+  const std::pair<const char*, Json> changes[] = {
+      {"architectures", Json::array({"BertModel"})},
+      {"hidden_act", "relu"},
+      {"rope_scaling", {{"rope_type", "longrope"}, {"factor", 2.0}}},
+      {"rope_scaling", {{"type", "dynamic"}, {"factor", 2.0}}},
+      {"quantization_config", {{"quant_method", "gptq"}}},
+      {"layer_types", Json::array({"full_attention", "chunked_attention"})},
+      {"head_dim", 15},
+      {"head_dim", 512},
+  };
+  for (const auto& [key, value] : changes) {
+    Json json = llama();
+    json[key] = value;
+    const auto [kind, message] = refusal(json);
+    EXPECT_EQ(kind, ErrorKind::kUnsupported) << key << ": " << message;
+    EXPECT_NE(message.find("config.json"), std::string::npos) << message;
+  }
+  Json gptq = llama();
+  gptq["quantization_config"] = {{"quant_method", "gptq"}};
+  EXPECT_NE(refusal(gptq).second.find("gptq"), std::string::npos);
+}
+
+TEST(Config, RefusesImpossibleValues) {
+  const std::pair<const char*, Json> changes[] = {
+      {"hidden_size", -1},
+      {"hidden_size", "64"},
+      {"num_attention_heads", 0},
+      {"num_key_value_heads", 3},
+      {"num_hidden_layers", 1e9},
+      {"vocab_size", 0},
+      {"sliding_window", -4},
+      {"layer_types", Json::array({"full_attention"})},
+      {"eos_token_id", "</s>"},
+      {"rms_norm_eps", -1.0},
+      {"num_hidden_layers", 100000000},
+  };
+  for (const auto& [key, value] : changes) {
+    Json json = llama();
+    json[key] = value;
+    EXPECT_EQ(refusal(json).first, ErrorKind::kBadFile) << key << " " << value << ": " << refusal(json).second;
+  }
+  for (const char* key : {"hidden_size", "vocab_size", "num_attention_heads", "architectures"}) {
+    Json json = llama();
+    json.erase(key);
+    EXPECT_EQ(refusal(json).first, ErrorKind::kBadFile) << key;
+    EXPECT_NE(refusal(json).second.find(key), std::string::npos) << refusal(json).second;
+  }
+}
+
+TEST(Config, SlidingWindowFollowsTheArchitectureWhereLayersAreNotListed) {
+  Json mistral = llama();
+  mistral["architectures"] = {"MistralForCausalLM"};
+  mistral["sliding_window"] = 24;
+  EXPECT_EQ(parse(mistral).sliding_window, (std::vector<std::int64_t>{24, 24}));
+  Json gemma = llama();
+  gemma["architectures"] = {"Gemma2ForCausalLM"};
+  gemma["hidden_act"] = "gelu_pytorch_tanh";
+  gemma["sliding_window"] = 24;
+  EXPECT_EQ(parse(gemma).sliding_window, (std::vector<std::int64_t>{24, 0}));
+  Json qwen = llama();
+  qwen["architectures"] = {"Qwen2ForCausalLM"};
+  qwen["sliding_window"] = 24;
+  qwen["max_window_layers"] = 1;
+  EXPECT_EQ(parse(qwen).sliding_window, (std::vector<std::int64_t>{0, 0}));
+  qwen["use_sliding_window"] = true;
+  EXPECT_EQ(parse(qwen).sliding_window, (std::vector<std::int64_t>{0, 24}));
+}
+
+TEST(Config, EveryDummyShapeIsValid) {
+  for (const std::string_view name : dummy_names()) {
+    const ModelConfig config = parse_hf_config(dummy_config(name), name);
+    EXPECT_GT(config.hidden_size, 0) << name;
+  }
+  EXPECT_THROW(dummy_config("llama-9"), Error);
+}
+
+TEST(Arch, EveryArchitectureIsFoundByItsClass) {
+  for (const Arch* arch : all_archs()) EXPECT_EQ(&find_arch(arch->hf_class, "test"), arch);
+}
+
+}  // namespace
+}  // namespace tandem

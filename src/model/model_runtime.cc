@@ -1,0 +1,225 @@
+#include "model/model_runtime.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <mutex>
+#include <thread>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "comm/communicator.h"
+#include "model/device_list.h"
+#include "model/rope.h"
+
+namespace tandem {
+namespace {
+
+constexpr std::int64_t kDefaultMaxSeqLen = 4096;
+// Long enough that a prompt's matrix products run at the rate of large ones, short enough that activations stay small.
+constexpr std::int64_t kMaxStepTokens = 512;
+
+// Adds up what the ranks report and hands it on from whichever rank crosses a twentieth of a second first.
+class ProgressSum {
+ public:
+  ProgressSum(std::function<void(const LoadProgress&)> report, std::uint64_t total)
+      : report_(std::move(report)), total_(total) {}
+
+  void add(std::size_t bytes) {
+    done_.fetch_add(bytes, std::memory_order_relaxed);
+    if (!report_) return;
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    if (!lock || seconds_since(last_) < 0.05) return;
+    last_ = Clock::now();
+    report_({done_.load(std::memory_order_relaxed), total_});
+  }
+  void finish() {
+    if (report_) report_({total_, total_});
+  }
+
+ private:
+  std::function<void(const LoadProgress&)> report_;
+  std::uint64_t total_;
+  std::atomic<std::uint64_t> done_{0};
+  std::mutex mutex_;
+  Clock::time_point last_{};
+};
+
+RopeFrequencies rope_of(const OpenedModel& opened) {
+  RopeFrequencies rope = rope_frequencies(opened.config.rope, opened.config.head_dim);
+  const std::vector<float>& factors = opened.rope_freq_factors;
+  if (factors.empty()) return rope;
+  if (factors.size() != rope.inv_freq.size()) {
+    fail(ErrorKind::kBadFile, "{}: rope_freqs.weight has {} values, the rotary dimension asks for {}", opened.name,
+         factors.size(), rope.inv_freq.size());
+  }
+  for (std::size_t i = 0; i < factors.size(); ++i) rope.inv_freq[i] /= factors[i];
+  return rope;
+}
+
+std::string choose_backend(const std::string& wanted, std::span<const Device> devices) {
+  if (wanted != "auto") return wanted;
+  const std::vector<std::string> available = get_available_backends(devices);
+  TANDEM_CHECK(!available.empty(), "no back-end for {} devices", devices.size());
+  log(LogLevel::kInfo, Subsystem::kComm, "{} ranks on {}: {} is the back-end that serves them", devices.size(),
+      to_string(devices[0]), available[0]);
+  return available[0];
+}
+
+}  // namespace
+
+std::int64_t choose_max_seq_len(const OpenedModel& opened, std::int64_t asked) {
+  const std::int64_t limit = opened.config.max_position_embeddings;
+  if (asked > limit) {
+    fail_with_hint(
+        ErrorKind::kInvalidArgument,
+        format("max_seq_len {} is more than the {} positions that {} was made for", asked, limit, opened.name),
+        format("use --max-seq-len {} or less", limit));
+  }
+  return asked > 0 ? asked : std::min(limit, kDefaultMaxSeqLen);
+}
+
+ModelRuntime::ModelRuntime(OpenedModel opened, const ModelOptions& options) : opened_(std::move(opened)) {
+  const ModelConfig& config = opened_.config;
+  const std::vector<Device> devices = parse_devices(options.devices, options.tp_size);
+  const int world_size = static_cast<int>(devices.size());
+  if (options.max_batch_size < 1 || options.max_seq_len < 0 || options.threads < 0 || !(options.timeout_s > 0) ||
+      options.shbuf_size < 0) {
+    fail(ErrorKind::kInvalidArgument, "max_batch_size {}, max_seq_len {}, threads {}, timeout_s {}, shbuf_size {}",
+         options.max_batch_size, options.max_seq_len, options.threads, options.timeout_s, options.shbuf_size);
+  }
+  const int threads =
+      options.threads > 0 ? options.threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  plan_ = opened_.shard_plan(world_size);
+  info_ = {.name = opened_.name,
+           .architecture = config.architecture,
+           .backend = choose_backend(options.tp_backend, devices),
+           .tp_size = world_size,
+           .threads_per_rank = std::max(1, threads / world_size),
+           .vocab_size = config.vocab_size,
+           .max_seq_len = choose_max_seq_len(opened_, options.max_seq_len),
+           .max_batch_size = options.max_batch_size};
+  for (const TensorEntry& entry : opened_.source->catalogue().entries()) {
+    info_.num_parameters += static_cast<std::uint64_t>(entry.shape.num_elements());
+  }
+  if (options.shbuf_size > 0 && info_.backend == "cpu") {
+    log(LogLevel::kInfo, Subsystem::kComm, "shbuf_size {} has no effect: CPU ranks share one address space",
+        options.shbuf_size);
+  }
+  max_step_tokens_ = std::max<std::int64_t>(std::min(kMaxStepTokens, info_.max_seq_len * options.max_batch_size),
+                                            options.max_batch_size);
+  const double timeout_s = std::min(options.timeout_s, 86400.0);
+  team_ = std::make_unique<RankTeam>(
+      RankTeamOptions{.world_size = world_size,
+                      .threads_per_rank = info_.threads_per_rank,
+                      .backend = info_.backend,
+                      .timeout = std::chrono::nanoseconds(static_cast<std::int64_t>(timeout_s * 1e9))});
+  load(options);
+}
+
+ModelRuntime::~ModelRuntime() = default;
+
+void ModelRuntime::load(const ModelOptions& options) {
+  for (const RankShard& shard : plan_) {
+    info_.weight_bytes += rank_bytes(opened_.table, opened_.config, opened_.source->catalogue(), shard).total();
+  }
+  ProgressSum progress(options.on_progress, info_.weight_bytes);
+  const RopeFrequencies rope = rope_of(opened_);
+  ranks_.resize(plan_.size());
+  team_->run([&](RankContext& rank) {
+    const auto index = static_cast<std::size_t>(rank.rank);
+    RankWeights weights = load_rank_weights(rank.stream, *opened_.source, opened_.table, opened_.config, plan_[index],
+                                            [&](std::size_t bytes) {
+                                              progress.add(bytes);
+                                              if (rank.comm.group().aborted()) rank.comm.group().throw_cause();
+                                            });
+    ranks_[index] = std::make_unique<RankForward>(opened_.config, plan_[index], std::move(weights), rope,
+                                                  rank.stream.device(), max_step_tokens_, max_step_tokens_);
+  });
+  const auto logits_bytes = static_cast<std::size_t>(max_step_tokens_ * info_.vocab_size) * sizeof(float);
+  gathered_ = Buffer(Device{}, logits_bytes);
+  if (world_size() > 1) logits_ = Buffer(Device{}, logits_bytes);
+  progress.finish();
+}
+
+std::vector<std::unique_ptr<KvCache>> ModelRuntime::make_caches(std::int64_t num_pages, std::int64_t page_size) {
+  std::vector<std::unique_ptr<KvCache>> caches(plan_.size());
+  team_->run([&](RankContext& rank) {
+    const auto index = static_cast<std::size_t>(rank.rank);
+    const KvCacheShape shape{.num_pages = num_pages,
+                             .page_size = page_size,
+                             .num_layers = static_cast<int>(opened_.config.num_hidden_layers),
+                             .num_kv_heads = plan_[index].kv_heads.size(),
+                             .head_dim = opened_.config.head_dim};
+    caches[index] = std::make_unique<KvCache>(rank.stream.device(), DType::kF32, shape);
+  });
+  return caches;
+}
+
+StepBatch ModelRuntime::make_batch(std::span<const SequenceStep> sequences, std::int64_t page_size) const {
+  StepBatch batch;
+  std::size_t max_pages = 0;
+  for (const SequenceStep& sequence : sequences) max_pages = std::max(max_pages, sequence.pages.size());
+  batch.query_begin.push_back(0);
+  for (const SequenceStep& sequence : sequences) {
+    const auto count = static_cast<std::int64_t>(sequence.token_ids.size());
+    TANDEM_CHECK(count > 0, "a sequence without tokens");
+    TANDEM_CHECK(sequence.num_cached >= 0 &&
+                     sequence.num_cached + count <= static_cast<std::int64_t>(sequence.pages.size()) * page_size,
+                 "{} + {} tokens in {} pages", sequence.num_cached, count, sequence.pages.size());
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int32_t id = sequence.token_ids[static_cast<std::size_t>(i)];
+      TANDEM_CHECK(id >= 0 && id < info_.vocab_size, "token id {}", id);
+      const std::int64_t position = sequence.num_cached + i;
+      const std::int32_t page = sequence.pages[static_cast<std::size_t>(position / page_size)];
+      const bool last = i + 1 == count;
+      if (sequence.logits == LogitsOf::kEveryToken || (sequence.logits == LogitsOf::kLastToken && last)) {
+        batch.logits_tokens.push_back(static_cast<std::int32_t>(batch.token_ids.size()));
+      }
+      batch.token_ids.push_back(id);
+      batch.positions.push_back(static_cast<std::int32_t>(position));
+      batch.slots.push_back(static_cast<std::int32_t>(page * page_size + position % page_size));
+    }
+    batch.query_begin.push_back(static_cast<std::int32_t>(batch.token_ids.size()));
+    batch.context_len.push_back(static_cast<std::int32_t>(sequence.num_cached + count));
+    batch.page_table.insert(batch.page_table.end(), sequence.pages.begin(), sequence.pages.end());
+    batch.page_table.resize(batch.context_len.size() * max_pages, 0);
+  }
+  TANDEM_CHECK(batch.num_tokens() <= max_step_tokens_, "{} tokens in a step of {}", batch.num_tokens(),
+               max_step_tokens_);
+  return batch;
+}
+
+ConstTensor ModelRuntime::step(std::span<const std::unique_ptr<KvCache>> caches,
+                               std::span<const SequenceStep> sequences) {
+  const StepBatch batch = make_batch(sequences, caches[0]->shape().page_size);
+  const auto rows = static_cast<std::int64_t>(batch.logits_tokens.size());
+  const Shape shape{rows, info_.vocab_size};
+  std::vector<std::int64_t> counts;
+  for (const RankShard& shard : plan_) counts.push_back(rows * shard.vocab.size());
+  const Tensor gathered = gathered_.tensor(DType::kF32, {rows * info_.vocab_size});
+  team_->run([&](RankContext& rank) {
+    const auto index = static_cast<std::size_t>(rank.rank);
+    const Tensor part = ranks_[index]->forward(rank, *caches[index], batch);
+    if (rows == 0) return;
+    rank.comm.gather(rank.stream, gathered, part.reshape({part.num_elements()}), counts, 0);
+    rank.stream.synchronize();
+  });
+  if (rows <= 1 || world_size() == 1) return gathered.reshape(shape);
+  // Shares lie one behind the other; rows of the vocabulary are wanted.
+  const Tensor logits = logits_.tensor(DType::kF32, shape);
+  const float* source = gathered.data<float>();
+  for (const RankShard& shard : plan_) {
+    const std::int64_t share = shard.vocab.size();
+    for (std::int64_t row = 0; row < rows; ++row, source += share) {
+      if (share > 0) {
+        std::memcpy(logits.data<float>() + row * info_.vocab_size + shard.vocab.begin, source,
+                    static_cast<std::size_t>(share) * sizeof(float));
+      }
+    }
+  }
+  return logits;
+}
+
+}  // namespace tandem

@@ -1,0 +1,230 @@
+#include "model/rank_forward.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/error.h"
+#include "comm/communicator.h"
+#include "kernels/add/add.h"
+#include "kernels/append_kv/append_kv.h"
+#include "kernels/embedding/embedding.h"
+#include "kernels/gated_activation/gated_activation.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/moe/moe_combine.h"
+#include "kernels/moe/moe_matmul.h"
+#include "kernels/moe/moe_route.h"
+#include "kernels/rms_norm/rms_norm.h"
+#include "kernels/rope/rope.h"
+#include "kernels/softcap/softcap.h"
+
+namespace tandem {
+namespace {
+
+// The same memory with fewer elements, in another shape.
+Tensor view(Tensor tensor, Shape shape) {
+  TANDEM_CHECK(shape.num_elements() <= tensor.num_elements(), "{} as {}", to_string(tensor.shape()), to_string(shape));
+  return {tensor.raw(), tensor.dtype(), shape, tensor.device()};
+}
+
+ConstTensor host_tensor(const std::vector<std::int32_t>& values, Shape shape) {
+  return {values.data(), DType::kI32, shape, Device{}};
+}
+ConstTensor host_tensor(const std::vector<std::int32_t>& values) {
+  return host_tensor(values, {static_cast<std::int64_t>(values.size())});
+}
+
+ConstMatrix as_matrix(ConstTensor tensor) {
+  return {tensor.raw(),   tensor.dtype(), tensor.size(0), tensor.size(1), dtype_bytes(tensor.dtype(), tensor.size(1)),
+          tensor.device()};
+}
+
+// Hands out tensors one behind the other: first counting, then, over a buffer, for real.
+class Arena {
+ public:
+  explicit Arena(const Buffer* buffer) : buffer_(buffer) {}
+  Tensor take(DType dtype, Shape shape) {
+    const std::size_t offset = std::exchange(used_, used_ + (dtype_bytes(dtype, shape.num_elements()) + 63) / 64 * 64);
+    return buffer_ == nullptr ? Tensor{} : buffer_->tensor(dtype, shape, offset);
+  }
+  std::size_t used() const { return used_; }
+
+ private:
+  const Buffer* buffer_;
+  std::size_t used_ = 0;
+};
+
+Activation activation_of(HiddenAct act) {
+  return act == HiddenAct::kSilu ? Activation::kSilu : Activation::kGeluTanh;
+}
+
+}  // namespace
+
+RankForward::RankForward(const ModelConfig& config, const RankShard& shard, RankWeights weights,
+                         const RopeFrequencies& rope, Device device, std::int64_t max_step_tokens,
+                         std::int64_t max_logits_rows)
+    : config_(config),
+      shard_(shard),
+      weights_(std::move(weights)),
+      inv_freq_(device, DType::kF32, {static_cast<std::int64_t>(rope.inv_freq.size())}),
+      attention_scaling_(rope.attention_scaling) {
+  std::copy(rope.inv_freq.begin(), rope.inv_freq.end(), inv_freq_.tensor.data<float>());
+  std::int64_t attended_cols = 0;
+  for (const SlotWeights& layer : weights_.layers) {
+    attended_cols = std::max(attended_cols, layer.matrix(Slot::kWo).cols);
+  }
+  const std::int64_t tokens = max_step_tokens;
+  const std::int64_t wide_rows = std::max(tokens, max_logits_rows);
+  const std::int64_t picks = tokens * config.num_experts_per_tok;
+  const std::int64_t mlp_elements = std::max(tokens * shard.intermediate.size(), picks * shard.moe_intermediate.size());
+  const auto lay_out = [&](Arena arena) {
+    residual_ = arena.take(DType::kF32, {tokens, config.hidden_size});
+    normed_ = arena.take(DType::kF32, {wide_rows, config.hidden_size});
+    branch_ = arena.take(DType::kF32, {tokens, config.hidden_size});
+    q_ = arena.take(DType::kF32, {tokens, shard.query_heads.size() * config.head_dim});
+    k_ = arena.take(DType::kF32, {tokens, shard.kv_heads.size() * config.head_dim});
+    v_ = arena.take(DType::kF32, {tokens, shard.kv_heads.size() * config.head_dim});
+    attended_ = arena.take(DType::kF32, {tokens, attended_cols});
+    gate_ = arena.take(DType::kF32, {mlp_elements});
+    up_ = arena.take(DType::kF32, {mlp_elements});
+    if (picks > 0) {
+      router_logits_ = arena.take(DType::kF32, {tokens, config.num_experts});
+      expert_ids_ = arena.take(DType::kI32, {tokens, config.num_experts_per_tok});
+      expert_weights_ = arena.take(DType::kF32, {tokens, config.num_experts_per_tok});
+      expert_out_ = arena.take(DType::kF32, {picks, config.hidden_size});
+    }
+    logits_ = arena.take(DType::kF32, {max_logits_rows, shard.vocab.size()});
+    return arena.used();
+  };
+  workspace_ = Buffer(device, lay_out(Arena(nullptr)));
+  lay_out(Arena(&workspace_));
+}
+
+Tensor RankForward::forward(RankContext& rank, KvCache& cache, const StepBatch& batch) {
+  const Stream& stream = rank.stream;
+  const std::int64_t n = batch.num_tokens();
+  const auto eps = static_cast<float>(config_.rms_norm_eps);
+  const auto norm_offset = static_cast<float>(config_.norm_weight_offset);
+  const Tensor residual = residual_.slice(0, n);
+  const Tensor normed = normed_.slice(0, n);
+
+  const ConstMatrix& table = weights_.model.matrix(Slot::kEmbedding);
+  embedding(stream, residual, table, shard_.vocab.begin, host_tensor(batch.token_ids),
+            static_cast<float>(config_.embedding_scale));
+  rank.comm.all_reduce(stream, residual);
+
+  for (int layer = 0; layer < static_cast<int>(config_.num_hidden_layers); ++layer) {
+    const SlotWeights& weights = weights_.layers[static_cast<std::size_t>(layer)];
+    rms_norm(stream, normed, residual, weights.vector(Slot::kAttentionNorm), eps, norm_offset);
+    attention(rank, cache, batch, layer, normed);
+    add_branch(rank, weights, Slot::kPostAttentionNorm, n);
+
+    rms_norm(stream, normed, residual, weights.vector(Slot::kMlpNorm), eps, norm_offset);
+    config_.is_moe(layer) ? experts(rank, weights, normed) : mlp(rank, weights, normed);
+    add_branch(rank, weights, Slot::kPostMlpNorm, n);
+  }
+
+  const auto num_rows = static_cast<std::int64_t>(batch.logits_tokens.size());
+  const Tensor rows = normed_.slice(0, num_rows);
+  const Tensor logits = logits_.slice(0, num_rows);
+  // Picking rows of the residual is a look-up in a table.
+  embedding(stream, rows, as_matrix(residual), 0, host_tensor(batch.logits_tokens), 1.0f);
+  rms_norm(stream, rows, rows, weights_.model.vector(Slot::kFinalNorm), eps, norm_offset);
+  matmul(stream, logits, rows, config_.tie_word_embeddings ? table : weights_.model.matrix(Slot::kOutput));
+  if (config_.final_logit_softcapping > 0) softcap(stream, logits, static_cast<float>(config_.final_logit_softcapping));
+  return logits;
+}
+
+void RankForward::attention(RankContext& rank, KvCache& cache, const StepBatch& batch, int layer, ConstTensor input) {
+  const Stream& stream = rank.stream;
+  const SlotWeights& weights = weights_.layers[static_cast<std::size_t>(layer)];
+  const std::int64_t n = batch.num_tokens();
+  const std::int64_t q_heads = shard_.query_heads.size();
+  const std::int64_t kv_heads = shard_.kv_heads.size();
+  const std::int64_t head_dim = config_.head_dim;
+
+  const MatmulPart parts[] = {{q_.slice(0, n), weights.matrix(Slot::kWq), weights.vector(Slot::kBq)},
+                              {k_.slice(0, n), weights.matrix(Slot::kWk), weights.vector(Slot::kBk)},
+                              {v_.slice(0, n), weights.matrix(Slot::kWv), weights.vector(Slot::kBv)}};
+  matmul(stream, input, parts);
+  const Tensor q = view(q_, {n, q_heads, head_dim});
+  const Tensor k = view(k_, {n, kv_heads, head_dim});
+  const Tensor v = view(v_, {n, kv_heads, head_dim});
+  if (weights.has_vector(Slot::kQNorm)) {
+    const auto eps = static_cast<float>(config_.rms_norm_eps);
+    rms_norm(stream, q, q, weights.vector(Slot::kQNorm), eps, 0);
+    rms_norm(stream, k, k, weights.vector(Slot::kKNorm), eps, 0);
+  }
+  const ConstTensor positions = host_tensor(batch.positions);
+  const RopeStyle style = config_.rope_interleaved ? RopeStyle::kInterleaved : RopeStyle::kNeox;
+  rope(stream, q, positions, inv_freq_.tensor, attention_scaling_, style);
+  rope(stream, k, positions, inv_freq_.tensor, attention_scaling_, style);
+  append_kv(stream, cache.keys(layer), cache.values(layer), k, v, host_tensor(batch.slots));
+
+  const ConstMatrix& wo = weights.matrix(Slot::kWo);
+  const Tensor attended = view(attended_, {n, wo.cols});
+  const double scalar =
+      config_.query_pre_attn_scalar > 0 ? config_.query_pre_attn_scalar : static_cast<double>(head_dim);
+  const std::int64_t num_sequences = batch.num_sequences();
+  paged_attention(
+      stream, attended, q, cache.keys(layer), cache.values(layer),
+      {.query_begin = host_tensor(batch.query_begin),
+       .context_len = host_tensor(batch.context_len),
+       .page_table = host_tensor(batch.page_table,
+                                 {num_sequences, static_cast<std::int64_t>(batch.page_table.size()) / num_sequences}),
+       .scale = static_cast<float>(1 / std::sqrt(scalar)),
+       .softcap = static_cast<float>(config_.attn_logit_softcapping),
+       .sliding_window = static_cast<std::int32_t>(config_.sliding_window[static_cast<std::size_t>(layer)]),
+       .group_size = config_.num_attention_heads / config_.num_key_value_heads,
+       .first_query_head = shard_.query_heads.begin,
+       .first_kv_head = shard_.kv_heads.begin,
+       .out_col_begin = weights.attention_col_pad});
+  const ConstTensor bias = rank.rank == 0 ? weights.vector(Slot::kBo) : ConstTensor{};
+  matmul(stream, branch_.slice(0, n), attended, wo, bias);
+}
+
+void RankForward::mlp(RankContext& rank, const SlotWeights& weights, ConstTensor input) {
+  const Stream& stream = rank.stream;
+  const std::int64_t n = input.size(0);
+  const Tensor gate = view(gate_, {n, shard_.intermediate.size()});
+  const Tensor up = view(up_, {n, shard_.intermediate.size()});
+  const MatmulPart parts[] = {{gate, weights.matrix(Slot::kGate), weights.vector(Slot::kGateBias)},
+                              {up, weights.matrix(Slot::kUp), weights.vector(Slot::kUpBias)}};
+  matmul(stream, input, parts);
+  gated_activation(stream, gate, gate, up, activation_of(config_.hidden_act));
+  // Every rank's sum is added up, so the bias may enter one of them only.
+  const ConstTensor bias = rank.rank == 0 ? weights.vector(Slot::kDownBias) : ConstTensor{};
+  matmul(stream, branch_.slice(0, n), gate, weights.matrix(Slot::kDown), bias);
+}
+
+void RankForward::experts(RankContext& rank, const SlotWeights& weights, ConstTensor input) {
+  const Stream& stream = rank.stream;
+  const std::int64_t n = input.size(0);
+  const std::int64_t picks = n * config_.num_experts_per_tok;
+  const Tensor router_logits = router_logits_.slice(0, n);
+  const Tensor ids = expert_ids_.slice(0, n);
+  const Tensor shares = expert_weights_.slice(0, n);
+  matmul(stream, router_logits, input, weights.matrix(Slot::kRouter));
+  moe_route(stream, ids, shares, router_logits, config_.norm_topk_prob);
+
+  const Tensor gate = view(gate_, {picks, shard_.moe_intermediate.size()});
+  const Tensor up = view(up_, {picks, shard_.moe_intermediate.size()});
+  const Tensor out = expert_out_.slice(0, picks);
+  moe_matmul(stream, gate, input, weights.expert_views(Slot::kExpertGate), ids);
+  moe_matmul(stream, up, input, weights.expert_views(Slot::kExpertUp), ids);
+  gated_activation(stream, gate, gate, up, activation_of(config_.hidden_act));
+  moe_matmul(stream, out, gate, weights.expert_views(Slot::kExpertDown), ids);
+  moe_combine(stream, branch_.slice(0, n), out, shares);
+}
+
+void RankForward::add_branch(RankContext& rank, const SlotWeights& weights, Slot post_norm, std::int64_t num_tokens) {
+  const Tensor branch = branch_.slice(0, num_tokens);
+  rank.comm.all_reduce(rank.stream, branch);
+  if (weights.has_vector(post_norm)) {
+    rms_norm(rank.stream, branch, branch, weights.vector(post_norm), static_cast<float>(config_.rms_norm_eps),
+             static_cast<float>(config_.norm_weight_offset));
+  }
+  add(rank.stream, residual_.slice(0, num_tokens), branch);
+}
+
+}  // namespace tandem

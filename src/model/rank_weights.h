@@ -1,0 +1,45 @@
+#pragma once
+// One rank's share of a model's weights, by slot.
+
+#include <array>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "device/buffer.h"
+#include "device/stream.h"
+#include "model/config.h"
+#include "model/tensor_table.h"
+#include "weights/shard_plan.h"
+#include "weights/weight_source.h"
+
+namespace tandem {
+
+/// The tensors of one layer, or of the model as a whole. Absent ones are empty: a bias the model has not, an MLP in a
+/// layer of experts.
+struct SlotWeights {
+  static constexpr std::size_t kNumSlots = static_cast<std::size_t>(Slot::kExpertDown) + 1;
+  std::array<LoadedMatrix, kNumSlots> matrices;
+  std::array<OwnedTensor, kNumSlots> vectors;
+  std::array<std::vector<LoadedMatrix>, kNumSlots> experts;         ///< owned
+  std::array<std::vector<ConstMatrix>, kNumSlots> expert_matrices;  ///< the same as views, one an expert
+  std::int64_t attention_col_pad = 0;                               ///< foreign columns before this rank's in Wo
+
+  const ConstMatrix& matrix(Slot slot) const { return matrices[static_cast<std::size_t>(slot)].matrix; }
+  ConstTensor vector(Slot slot) const { return vectors[static_cast<std::size_t>(slot)].tensor; }
+  bool has_vector(Slot slot) const { return vectors[static_cast<std::size_t>(slot)].tensor.raw() != nullptr; }
+  std::span<const ConstMatrix> expert_views(Slot slot) const { return expert_matrices[static_cast<std::size_t>(slot)]; }
+};
+
+struct RankWeights {
+  SlotWeights model;
+  std::vector<SlotWeights> layers;
+};
+
+/// Loads what `shard` holds, onto the stream's device, reading it all once. `progress` gets the bytes newly done, on
+/// the calling thread; what it throws ends the load.
+RankWeights load_rank_weights(const Stream& stream, const WeightSource& source, std::span<const TensorUse> table,
+                              const ModelConfig& config, const RankShard& shard,
+                              const std::function<void(std::size_t)>& progress);
+
+}  // namespace tandem
