@@ -32,6 +32,11 @@ struct TokenizerParts;  // internal
 /// A model's tokenizer. Immutable: any thread may call any function at any time.
 class Tokenizer {
  public:
+  /// The tokenizer of a model as Model::load names it: from_folder() of a folder, or the one inside a GGUF file.
+  static std::shared_ptr<const Tokenizer> load(const std::string& model);
+  /// For random weights, which have none: a token a byte, then " w256", " w257" and so on.
+  static std::shared_ptr<const Tokenizer> dummy(std::int32_t vocab_size);
+
   /// Reads tokenizer.json, and where they exist tokenizer_config.json, special_tokens_map.json, chat_template.jinja,
   /// generation_config.json and config.json of a model folder. Throws kNotFound, kUnreadable, kBadFile or kUnsupported,
   /// naming file, field and value.
