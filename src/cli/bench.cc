@@ -1,0 +1,57 @@
+// `tandem bench model`.
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+
+#include "base/error.h"
+#include "cli/commands.h"
+#include "cli/load.h"
+#include "diagnose/bench_model.h"
+
+namespace tandem::cli {
+namespace {
+
+std::string command_line(const BenchModelOptions& options, const Settings& settings) {
+  std::string command =
+      format("tandem bench model {} --prompt {} --tokens {} --context {} --batch {} --samples {}", options.model,
+             options.prompt, options.tokens, options.context, options.batch, options.samples);
+  for (const std::string_view name : {"tp", "threads", "devices"}) {
+    if (settings.is_set(name)) command += format(" --{} {}", name, settings.string(name));
+  }
+  return command;
+}
+
+}  // namespace
+
+int bench_model_command(const BenchModelOptions& options, const Settings& settings, InterruptThread& interrupt) {
+  ModelOptions load = model_options(options.model, settings);
+  load.max_batch_size = options.batch;
+  double load_s = 0;
+  const auto model = load_model(load, interrupt, load_s);
+  interrupt.set_action([&] { model->abort("interrupted"); });
+  const BenchModelParameters parameters{.prompt = options.prompt,
+                                        .tokens = options.tokens,
+                                        .context = options.context,
+                                        .batch = options.batch,
+                                        .samples = options.samples};
+  const BenchModelResult result =
+      bench_model(model, parameters, [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); });
+  interrupt.set_action({});
+  const std::string jsonl = bench_jsonl(*model, parameters, result, command_line(options, settings));
+  if (options.json_file == "-") {
+    std::fwrite(jsonl.data(), 1, jsonl.size(), stdout);
+    return 0;
+  }
+  const std::string table = format_bench(*model, parameters, result);
+  std::fwrite(table.data(), 1, table.size(), stdout);
+  if (!options.json_file.empty()) {
+    std::ofstream file(options.json_file, std::ios::app);
+    if (!(file << jsonl) || !file.flush()) {
+      fail(ErrorKind::kUnreadable, "cannot write {}: {}", options.json_file, std::strerror(errno));
+    }
+  }
+  return 0;
+}
+
+}  // namespace tandem::cli

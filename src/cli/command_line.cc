@@ -1,0 +1,200 @@
+// Flags. The one file that includes CLI11.
+#include "cli/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <utility>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "cli/commands.h"
+#include "cli/console.h"
+#include "cli/interrupt.h"
+#include "cli/settings.h"
+#include "cli/suggest.h"
+#include "tandem/version.h"
+
+namespace tandem::cli {
+namespace {
+
+const char* get_env(const char* name) {
+  return std::getenv(name);
+}
+
+// Adds the flags of some settings to a command; what is given ends up in `flags`.
+void add_settings(CLI::App& command, std::map<std::string, std::string>& flags,
+                  std::initializer_list<std::string_view> names) {
+  for (const std::string_view name : names) {
+    for (const SettingRow& row : setting_table()) {
+      if (row.name != name) continue;
+      command
+          .add_option_function<std::string>(
+              flag_of(row), [&flags, name](const std::string& text) { flags[std::string(name)] = text; },
+              format("{} [{}]", row.help, row.env))
+          ->type_name(row.type == SettingType::kString ? "TEXT" : "N")
+          ->group("Settings");
+    }
+  }
+}
+
+constexpr std::string_view kModelHelp = "folder with config.json and .safetensors, .gguf file, or dummy:NAME";
+
+struct CommandLine {
+  CLI::App app{"Tandem runs one large language model across the devices of a box.", "tandem"};
+  std::map<std::string, std::string> flags;
+  RunOptions run;
+  CheckOptions check;
+  BenchModelOptions bench;
+  bool config_json = false;
+  CLI::App* run_command = nullptr;
+  CLI::App* check_command = nullptr;
+  CLI::App* bench_model_command = nullptr;
+  CLI::App* config_show_command = nullptr;
+
+  CommandLine() {
+    app.set_version_flag("--version", std::string(version()));
+    app.require_subcommand(1);
+    app.footer("Exit status: 0 done, 1 done with findings, 2 could not, 130 interrupted.");
+    add_run();
+    add_check();
+    add_bench();
+    add_config();
+  }
+
+  void add_run() {
+    CLI::App& command =
+        *(run_command = app.add_subcommand("run", "generate an answer; without -p on a terminal, chat"));
+    command.add_option("MODEL", run.model, std::string(kModelHelp))->required();
+    command.add_option("-p,--prompt", run.prompt, "what to answer; absent: chat on a terminal, else all of stdin");
+    command.add_option("--system", run.system, "system message");
+    command.add_flag("--raw", run.raw, "no chat template: continue the prompt as it is");
+    command.add_option("-n,--max-new-tokens", run.max_new_tokens, "tokens of an answer, at most (512)")
+        ->check(CLI::Range(1, 1 << 30));
+    command.add_option("--temperature", run.temperature, "0: the likeliest token each time")
+        ->check(CLI::Range(0.0, 100.0));
+    command.add_option("--top-k", run.top_k, "sample from the K likeliest; 0: all")->check(CLI::Range(0, 1 << 30));
+    command.add_option("--top-p", run.top_p, "sample from the likeliest that make up P")->check(CLI::Range(0.0, 1.0));
+    command.add_option("--min-p", run.min_p, "and that are at least P times as likely as the likeliest")
+        ->check(CLI::Range(0.0, 1.0));
+    command.add_option("--repetition-penalty", run.repetition_penalty, "above 1: avoid tokens that occurred")
+        ->check(CLI::Range(1e-3, 1e3));
+    command.add_option("--seed", run.seed, "of sampling (0)");
+    command.add_option("--stop", run.stop, "text that ends the answer; may be repeated")
+        ->type_size(1)
+        ->allow_extra_args(false);
+    command.add_flag("--ignore-eos", run.ignore_eos, "go on past the model's end of text");
+    command.add_flag("--json", run.json, "print a report instead of the text");
+    add_settings(command, flags, {"tp", "tp_backend", "devices", "threads", "max_seq_len", "timeout", "log_level"});
+  }
+
+  void add_check() {
+    CLI::App& command =
+        *(check_command = app.add_subcommand("check", "how a model is split over ranks, and whether it fits"));
+    command.add_option("MODEL", check.model, std::string(kModelHelp))->required();
+    command.add_flag("--json", check.json, "print JSON");
+    add_settings(command, flags, {"tp", "devices", "max_seq_len", "log_level"});
+  }
+
+  void add_bench() {
+    CLI::App& group = *app.add_subcommand("bench", "measure")->require_subcommand(1);
+    CLI::App& command = *(bench_model_command = group.add_subcommand("model", "decode and prefill speed of a model"));
+    command.add_option("MODEL", bench.model, std::string(kModelHelp))->required();
+    command.add_option("--prompt", bench.prompt, "tokens of a prefill (512)")->check(CLI::Range(1, 1 << 20));
+    command.add_option("--tokens", bench.tokens, "decode steps a sample (64)")->check(CLI::Range(1, 1 << 20));
+    command.add_option("--context", bench.context, "tokens in the cache before decode (128)")
+        ->check(CLI::Range(1, 1 << 20));
+    command.add_option("--batch", bench.batch, "sequences decoded together (1)")->check(CLI::Range(1, 1024));
+    command.add_option("--samples", bench.samples, "repeats of each measurement (5)")->check(CLI::Range(1, 1000));
+    command.add_option("--json", bench.json_file, "append the result to FILE as lines of JSON; -: stdout");
+    add_settings(command, flags, {"tp", "tp_backend", "devices", "threads", "max_seq_len", "timeout", "log_level"});
+  }
+
+  void add_config() {
+    CLI::App& group = *app.add_subcommand("config", "settings")->require_subcommand(1);
+    CLI::App& command = *(config_show_command = group.add_subcommand("show", "every setting, its value and origin"));
+    command.add_flag("--json", config_json, "print JSON");
+    add_settings(command, flags, {"tp", "tp_backend", "devices", "threads", "max_seq_len", "timeout", "log_level"});
+  }
+
+  bool wants_json() const { return run.json || check.json || config_json; }
+};
+
+// The word of the command line that CLI11 did not know, and what it may have been meant to be.
+std::string suggestion(CLI::App& app, int argc, char** argv) {
+  CLI::App* command = &app;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    std::vector<std::string> names;
+    if (word.starts_with("--")) {
+      const std::string flag = word.substr(0, word.find('='));
+      for (const CLI::Option* option : command->get_options()) {
+        for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+      }
+      if (std::find(names.begin(), names.end(), flag) == names.end()) {
+        return suggest(flag, std::vector<std::string_view>(names.begin(), names.end()));
+      }
+      continue;
+    }
+    if (command->get_require_subcommand_min() == 0 || word.starts_with("-")) continue;
+    CLI::App* next = nullptr;
+    for (CLI::App* known : command->get_subcommands([](CLI::App*) { return true; })) {
+      names.push_back(known->get_name());
+      if (known->get_name() == word) next = known;
+    }
+    if (next == nullptr) return suggest(word, std::vector<std::string_view>(names.begin(), names.end()));
+    command = next;
+  }
+  return "";
+}
+
+int dispatch(CommandLine& line, InterruptThread& interrupt) {
+  const Settings settings(line.flags, get_env, settings_file(get_env));
+  apply_log_settings(settings);
+  if (line.run_command->parsed()) return run_command(line.run, settings, interrupt);
+  if (line.check_command->parsed()) return check_command(line.check, settings);
+  if (line.bench_model_command->parsed()) return bench_model_command(line.bench, settings, interrupt);
+  return config_show_command(line.config_json, settings);
+}
+
+int report_error(const Error& error, bool json) {
+  if (json) {
+    const Json report = {
+        {"error", {{"kind", to_string(error.kind())}, {"message", error.what()}, {"hint", error.hint()}}}};
+    std::printf("%s\n", report.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
+  }
+  print_error(error);
+  return exit_status(error.kind());
+}
+
+}  // namespace
+
+int main_with(int argc, char** argv) {
+  CommandLine line;
+  try {
+    line.app.parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help, --version
+    return line.app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    std::string hint = suggestion(line.app, argc, argv);
+    if (hint.empty()) hint = "tandem --help, or tandem COMMAND --help, shows what there is";
+    print_error(Error(ErrorKind::kInvalidArgument, error.what(), hint));
+    return exit_status(ErrorKind::kInvalidArgument);
+  }
+  InterruptThread interrupt;
+  try {
+    return dispatch(line, interrupt);
+  } catch (const Error& error) {
+    return report_error(error, line.wants_json());
+  } catch (const std::bad_alloc&) {
+    return report_error(Error(ErrorKind::kOutOfMemory, "the machine's memory does not suffice",
+                              "tandem check MODEL tells what is needed; a smaller --max-seq-len needs less"),
+                        line.wants_json());
+  } catch (const std::exception& error) {
+    return report_error(Error(ErrorKind::kInternal, error.what(), "this is a mistake in Tandem; please report it"),
+                        line.wants_json());
+  }
+}
+
+}  // namespace tandem::cli

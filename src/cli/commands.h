@@ -1,0 +1,52 @@
+#pragma once
+// The subcommands, free of flag parsing. Each returns the exit status: 0 done or healthy, 1 done with findings; what
+// could not be done is thrown.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/interrupt.h"
+#include "cli/settings.h"
+
+namespace tandem::cli {
+
+struct RunOptions {
+  std::string model;
+  std::optional<std::string> prompt;  ///< absent: a chat on a terminal, else all of stdin
+  std::string system;                 ///< system message
+  bool raw = false;                   ///< no chat template
+  int max_new_tokens = 0;             ///< 0: 512, or what max_seq_len leaves in a chat
+  std::optional<double> temperature;  ///< these: else generation_config.json, else greedy
+  std::optional<int> top_k;
+  std::optional<double> top_p;
+  std::optional<double> min_p;
+  std::optional<double> repetition_penalty;
+  std::uint64_t seed = 0;
+  std::vector<std::string> stop;
+  bool ignore_eos = false;
+  bool json = false;
+};
+int run_command(const RunOptions& options, const Settings& settings, InterruptThread& interrupt);
+
+struct CheckOptions {
+  std::string model;
+  bool json = false;
+};
+int check_command(const CheckOptions& options, const Settings& settings);
+
+struct BenchModelOptions {
+  std::string model;
+  int prompt = 512;   ///< tokens of the prefill
+  int tokens = 64;    ///< decode steps a sample
+  int context = 128;  ///< tokens in the cache before decode
+  int batch = 1;
+  int samples = 5;
+  std::string json_file;  ///< "-": stdout; empty: none
+};
+int bench_model_command(const BenchModelOptions& options, const Settings& settings, InterruptThread& interrupt);
+
+int config_show_command(bool json, const Settings& settings);
+
+}  // namespace tandem::cli

@@ -1,0 +1,35 @@
+#pragma once
+// What people see on stderr: progress, notes, errors. Data goes to stdout and is not this file's business.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "tandem/error.h"
+#include "tandem/model.h"
+
+namespace tandem::cli {
+
+/// Whether stderr is a terminal that takes control sequences (NO_COLOR and TERM=dumb are kept).
+bool stderr_is_terminal();
+
+/// A bar on a terminal, redrawn in place; nothing elsewhere. One thread at a time.
+class ProgressBar {
+ public:
+  explicit ProgressBar(std::string label);
+  ~ProgressBar();  ///< removes the bar
+  void update(const LoadProgress& progress);
+
+ private:
+  std::string label_;
+  bool drawn_ = false;
+  double start_s_;
+};
+
+/// "error: ..." and "hint: ..." on stderr.
+void print_error(const Error& error);
+
+/// "1.23 GB", "456.7 MB", "890 B"; powers of ten.
+std::string format_bytes(std::uint64_t bytes);
+
+}  // namespace tandem::cli

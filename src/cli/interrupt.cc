@@ -1,0 +1,73 @@
+#include "cli/interrupt.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+namespace tandem::cli {
+namespace {
+
+constexpr int kExitInterrupted = 130;
+constexpr std::chrono::milliseconds kGrace{900};
+
+}  // namespace
+
+struct InterruptThread::Impl {
+  std::mutex mutex;
+  std::function<void()> action;
+  std::atomic<bool> interrupted{false};
+  std::atomic<bool> stop{false};
+  std::atomic<bool> end_program{true};
+  std::thread thread;
+
+  void wait_for_signals(const sigset_t& signals) {
+    std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+    while (!stop.load()) {
+      const timespec poll{0, 50'000'000};
+      const int signal = sigtimedwait(&signals, nullptr, &poll);
+      if (std::chrono::steady_clock::now() > deadline && end_program.load()) _exit(kExitInterrupted);
+      if (signal < 0) continue;
+      if (interrupted.exchange(true) && end_program.load()) _exit(kExitInterrupted);
+      deadline = std::chrono::steady_clock::now() + kGrace;
+      const std::lock_guard lock(mutex);
+      if (action) action();
+    }
+  }
+};
+
+InterruptThread::InterruptThread() : impl_(std::make_unique<Impl>()) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  impl_->thread = std::thread([this, signals] { impl_->wait_for_signals(signals); });
+}
+
+InterruptThread::~InterruptThread() {
+  impl_->stop.store(true);
+  impl_->thread.join();
+}
+
+std::function<void()> InterruptThread::set_action(std::function<void()> on_interrupt) {
+  const std::lock_guard lock(impl_->mutex);
+  return std::exchange(impl_->action, std::move(on_interrupt));
+}
+
+bool InterruptThread::interrupted() const {
+  return impl_->interrupted.load();
+}
+void InterruptThread::clear() {
+  impl_->interrupted.store(false);
+}
+void InterruptThread::end_program_on_interrupt(bool end) {
+  impl_->end_program.store(end);
+}
+
+}  // namespace tandem::cli

@@ -1,0 +1,39 @@
+#include "cli/load.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "cli/console.h"
+
+namespace tandem::cli {
+
+ModelOptions model_options(const std::string& model, const Settings& settings) {
+  const auto bounded = [&](std::string_view name) {
+    const std::int64_t value = settings.integer(name);
+    if (value > 1'000'000) {
+      fail(ErrorKind::kInvalidArgument, "{}: {} is {}", settings.value(name).origin, name, value);
+    }
+    return static_cast<int>(value);
+  };
+  return {.model_dir = model,
+          .tp_backend = settings.string("tp_backend"),
+          .devices = settings.list("devices"),
+          .tp_size = bounded("tp"),
+          .max_seq_len = settings.integer("max_seq_len"),
+          .shbuf_size = settings.integer("p2p_buffer_size"),
+          .threads = bounded("threads"),
+          .timeout_s = settings.number("timeout")};
+}
+
+std::shared_ptr<Model> load_model(ModelOptions options, const InterruptThread& interrupt, double& seconds) {
+  const auto start = Clock::now();
+  ProgressBar bar("loading");
+  options.on_progress = [&](const LoadProgress& progress) {
+    if (interrupt.interrupted()) fail(ErrorKind::kCancelled, "interrupted while loading");
+    bar.update(progress);
+  };
+  auto model = Model::load(options);
+  seconds = seconds_since(start);
+  return model;
+}
+
+}  // namespace tandem::cli

@@ -1,0 +1,205 @@
+// `tandem run`: one answer, or a chat.
+#include <unistd.h>
+
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "cli/chat.h"
+#include "cli/commands.h"
+#include "cli/console.h"
+#include "cli/load.h"
+#include "diagnose/process_memory.h"
+#include "model/model_runtime.h"
+#include "tandem/chat.h"
+#include "tandem/generator.h"
+
+namespace tandem::cli {
+namespace {
+
+constexpr int kDefaultMaxNewTokens = 512;
+
+Job make_job(const RunOptions& options, const GenerationDefaults& defaults) {
+  // A model whose authors do not say how to sample from it answers greedily.
+  Job job;
+  job.temperature = static_cast<float>(options.temperature.value_or(defaults.do_sample ? defaults.temperature : 0.0));
+  job.top_k = options.top_k.value_or(defaults.do_sample ? defaults.top_k : 0);
+  job.top_p = static_cast<float>(options.top_p.value_or(defaults.do_sample ? defaults.top_p : 1.0));
+  job.min_p = static_cast<float>(options.min_p.value_or(defaults.do_sample ? defaults.min_p : 0.0));
+  job.repetition_penalty = static_cast<float>(options.repetition_penalty.value_or(defaults.repetition_penalty));
+  job.seed = options.seed;
+  job.stop_strings = options.stop;
+  job.ignore_eos = options.ignore_eos;
+  job.max_new_tokens = options.max_new_tokens > 0 ? options.max_new_tokens : kDefaultMaxNewTokens;
+  return job;
+}
+
+std::string timing_line(const Result& last, double load_s, const Model& model) {
+  const double decode_rate =
+      last.new_tokens > 1 && last.time_decode_s > 0 ? (last.new_tokens - 1) / last.time_decode_s : 0;
+  const double prefill_rate = last.time_prefill_s > 0 ? last.prompt_tokens / last.time_prefill_s : 0;
+  return format(
+      "load {:.2f} s ({} of weights, {} rank{}, {}) | first token {:.0f} ms | prefill {} tokens, {:.1f} tokens/s | "
+      "decode {} tokens, {:.1f} tokens/s | memory {} resident\n",
+      load_s, format_bytes(model.info().weight_bytes), model.info().tp_size, model.info().tp_size == 1 ? "" : "s",
+      model.info().backend, last.time_to_first_token_s * 1e3, last.prompt_tokens, prefill_rate, last.new_tokens,
+      decode_rate, format_bytes(process_memory().peak_resident_bytes));
+}
+
+Json report(const Result& last, const std::vector<std::int32_t>& ids, double load_s, const Model& model) {
+  return {{"model", model.info().name},
+          {"architecture", model.info().architecture},
+          {"tp", model.info().tp_size},
+          {"backend", model.info().backend},
+          {"text", last.full_text},
+          {"token_ids", ids},
+          {"eos_reason", to_string(last.eos_reason)},
+          {"prompt_tokens", last.prompt_tokens},
+          {"new_tokens", last.new_tokens},
+          {"time_load_s", load_s},
+          {"time_to_first_token_s", last.time_to_first_token_s},
+          {"time_prefill_s", last.time_prefill_s},
+          {"time_decode_s", last.time_decode_s},
+          {"weight_bytes", model.info().weight_bytes},
+          {"peak_resident_bytes", process_memory().peak_resident_bytes}};
+}
+
+// Runs one job to its end; `on_text` gets its text as it comes.
+Result run_job(Generator& generator, Job job, std::vector<std::int32_t>& ids,
+               const std::function<void(std::string_view)>& on_text) {
+  const int serial = generator.enqueue(std::move(job));
+  while (true) {
+    for (Result& result : generator.iterate()) {
+      if (result.serial != serial) continue;
+      ids.insert(ids.end(), result.token_ids.begin(), result.token_ids.end());
+      if (!result.text.empty()) on_text(result.text);
+      if (result.eos) return std::move(result);
+    }
+  }
+}
+
+void print(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+// A conversation as the model wants to see it.
+std::vector<std::int32_t> encode_conversation(const Tokenizer& tokenizer, const std::vector<ChatMessage>& messages,
+                                              bool raw) {
+  if (raw || tokenizer.chat_template().empty()) {
+    return tokenizer.encode(messages.back().content, {.add_special_tokens = true});
+  }
+  return tokenizer.encode(apply_chat_template(tokenizer, messages), {.add_special_tokens = false});
+}
+
+int answer_once(const RunOptions& options, std::string prompt, Model& model, Generator& generator,
+                const Tokenizer& tokenizer, InterruptThread& interrupt, double load_s) {
+  std::vector<ChatMessage> messages;
+  if (!options.system.empty()) messages.push_back({"system", options.system});
+  messages.push_back({"user", std::move(prompt)});
+  Job job = make_job(options, model.runtime().opened().generation);
+  job.input_ids = encode_conversation(tokenizer, messages, options.raw);
+  interrupt.set_action([&] { model.abort("interrupted"); });
+  std::vector<std::int32_t> ids;
+  const Result last = run_job(generator, std::move(job), ids, [&](std::string_view text) {
+    if (!options.json) print(text);
+  });
+  interrupt.set_action({});
+  if (options.json) {
+    print(report(last, ids, load_s, model).dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  } else {
+    print("\n");
+    std::fputs(timing_line(last, load_s, model).c_str(), stderr);
+  }
+  return 0;
+}
+
+int chat(const RunOptions& options, Model& model, Generator& generator, const Tokenizer& tokenizer,
+         InterruptThread& interrupt, double load_s) {
+  interrupt.end_program_on_interrupt(false);
+  std::fputs("Type a message; Ctrl-C stops an answer, Ctrl-D leaves. /help lists the commands.\n", stderr);
+  ChatPrompt prompt;
+  std::vector<ChatMessage> messages;
+  const auto reset = [&] {
+    messages.clear();
+    if (!options.system.empty()) messages.push_back({"system", options.system});
+  };
+  reset();
+  while (auto line = prompt.read_line("> ")) {
+    if (line->find_first_not_of(" \t\n") == std::string::npos) continue;
+    if (*line == "/quit" || *line == "/exit") break;
+    if (*line == "/reset") {
+      reset();
+      continue;
+    }
+    if (line->starts_with("/")) {
+      std::fputs("/reset forgets the conversation, /quit leaves, /help shows this.\n", stderr);
+      continue;
+    }
+    messages.push_back({"user", *line});
+    interrupt.clear();
+    try {
+      Job job = make_job(options, model.runtime().opened().generation);
+      job.input_ids = encode_conversation(tokenizer, messages, options.raw);
+      const int serial = generator.enqueue(std::move(job));
+      interrupt.set_action([&generator, serial] { generator.cancel(serial); });
+      Result last;
+      while (generator.num_remaining_jobs() > 0) {
+        for (Result& result : generator.iterate()) {
+          print(result.text);
+          if (result.eos) last = std::move(result);
+        }
+      }
+      interrupt.set_action({});
+      print("\n");
+      if (last.eos_reason == EosReason::kCancelled) std::fputs("(stopped)\n", stderr);
+      std::fputs(timing_line(last, load_s, model).c_str(), stderr);
+      messages.push_back({"assistant", last.full_text});
+    } catch (const Error& error) {
+      interrupt.set_action({});
+      // A message that cannot be answered (too long, not UTF-8) leaves the conversation as it was.
+      if (error.kind() != ErrorKind::kInvalidArgument) throw;
+      print_error(error);
+      messages.pop_back();
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+int run_command(const RunOptions& options, const Settings& settings, InterruptThread& interrupt) {
+  const bool terminal = ::isatty(STDIN_FILENO) == 1;
+  std::optional<std::string> prompt = options.prompt;
+  if (!prompt && !terminal) {
+    prompt = std::string(std::istreambuf_iterator<char>(std::cin), {});
+    if (prompt->ends_with('\n')) prompt->pop_back();
+  }
+  if (prompt && prompt->empty()) {
+    fail_with_hint(ErrorKind::kInvalidArgument, "the prompt is empty", "give a text with -p, or on stdin");
+  }
+  if (!prompt && options.json) {
+    fail_with_hint(ErrorKind::kInvalidArgument, "--json needs a prompt", "give one with -p, or on stdin");
+  }
+  double load_s = 0;
+  // Before the weights, so that what is wrong with it is told at once. Random weights come without one.
+  const bool dummy = options.model.starts_with("dummy:");
+  std::shared_ptr<const Tokenizer> tokenizer = dummy ? nullptr : Tokenizer::load(options.model);
+  const auto model = load_model(model_options(options.model, settings), interrupt, load_s);
+  if (dummy) tokenizer = Tokenizer::dummy(static_cast<std::int32_t>(model->info().vocab_size));
+  if (tokenizer->vocab_size() > model->info().vocab_size) {
+    fail_with_hint(ErrorKind::kBadFile,
+                   format("{}: the tokenizer has {} tokens, the model's vocabulary only {}", options.model,
+                          tokenizer->vocab_size(), model->info().vocab_size),
+                   "tokenizer and weights do not belong together; fetch both again");
+  }
+  const auto cache = std::make_shared<Cache>(model);
+  Generator generator(model, cache, tokenizer);
+  return prompt ? answer_once(options, std::move(*prompt), *model, generator, *tokenizer, interrupt, load_s)
+                : chat(options, *model, generator, *tokenizer, interrupt, load_s);
+}
+
+}  // namespace tandem::cli

@@ -1,0 +1,225 @@
+#!/usr/bin/env python3
+"""Everything a user can get wrong: status 2, one clear message with file, offset or tensor, and what to do next."""
+import json
+import os
+import struct
+import unittest
+
+from cli_rig import GGUF, GOLDEN, CliTest, Folder, tandem, tokenizer_json
+
+RUN = ("-p", "Hello", "-n", "4")
+
+
+class Names(CliTest):
+    def test_missing_folder(self):
+        self.refuse("run", self.folder / "nothing", *RUN, says=["there is no file or folder", "nothing"])
+
+    def test_hub_id(self):
+        self.refuse("run", "meta-llama/Llama-3.1-8B", *RUN, says=["hub ids are not fetched"])
+
+    def test_folder_without_config(self):
+        self.refuse("check", self.folder, says=["no config.json"])
+
+    def test_pytorch_checkpoint(self):
+        checkpoint = self.folder / "pytorch_model.bin"
+        checkpoint.write_bytes(b"PK\x03\x04")
+        self.refuse("check", checkpoint, says=["pytorch_model.bin", "safetensors"])
+
+    def test_folder_of_a_pytorch_checkpoint(self):
+        model = Folder(self.folder)
+        (model.path / "model.safetensors").rename(model.path / "pytorch_model.bin")
+        self.refuse("check", model.path, says=["pytorch_model.bin"])
+
+    def test_one_file_of_a_folder(self):
+        self.refuse("check", GOLDEN / "models" / "llama" / "model.safetensors", says=["give the folder"])
+
+    def test_unknown_dummy(self):
+        self.refuse("check", "dummy:llama-9", says=["llama-9", "llama-3.1-8b"])
+
+    def test_gguf_that_is_none(self):
+        path = self.folder / "model.gguf"
+        path.write_bytes(b"not a model at all, but long enough to be read")
+        self.refuse("run", path, *RUN, says=["model.gguf"], hint=False)
+
+    def test_empty_file(self):
+        path = self.folder / "model.gguf"
+        path.write_bytes(b"")
+        self.refuse("check", path, says=["model.gguf"], hint=False)
+
+    def test_unreadable_file(self):
+        model = Folder(self.folder)
+        weights = model.path / "model.safetensors"
+        weights.chmod(0)
+        if os.access(weights, os.R_OK):  # root reads everything; a folder in its place cannot be read by anyone
+            weights.unlink()
+            weights.mkdir()
+        self.refuse("check", model.path, says=["model.safetensors"], hint=False)
+
+
+class Weights(CliTest):
+    def setUp(self):
+        super().setUp()
+        self.model = Folder(self.folder)
+
+    def refuse_model(self, *says, hint=False):
+        self.refuse("run", self.model.path, *RUN, says=says, hint=hint)
+
+    def test_safetensors_cut_at_ten_places(self):
+        size = (self.model.path / "model.safetensors").stat().st_size
+        for place in (0, 1, 7, 8, 9, 500, 2000, size // 2, size - 2, size - 1):
+            with self.subTest(place):
+                model = Folder(self.folder, f"cut-{place}")
+                model.truncate("model.safetensors", place)
+                self.refuse("check", model.path, says=["model.safetensors"], hint=False)
+
+    def test_gguf_cut_at_ten_places(self):
+        data = GGUF.read_bytes()
+        for place in (1, 4, 8, 20, 24, 100, 5000, len(data) // 2, len(data) - 40, len(data) - 1):
+            with self.subTest(place):
+                path = self.folder / "cut.gguf"
+                path.write_bytes(data[:place])
+                self.refuse("check", path, says=["cut.gguf"], hint=False)
+
+    def test_gguf_version_of_the_future(self):
+        data = bytearray(GGUF.read_bytes())
+        data[4:8] = struct.pack("<I", 9)
+        (self.folder / "new.gguf").write_bytes(data)
+        self.refuse("check", self.folder / "new.gguf", says=["new.gguf", "version 9"], hint=False)
+
+    def test_tensor_out_of_bounds(self):
+        def change(header):
+            header["model.norm.weight"]["data_offsets"] = [10**12, 10**12 + 384]
+        self.model.edit_header(change)
+        self.refuse_model("model.norm.weight", "model.safetensors")
+
+    def test_overlapping_tensors(self):
+        def change(header):
+            header["model.norm.weight"]["data_offsets"] = header["model.layers.0.input_layernorm.weight"]["data_offsets"]
+        self.model.edit_header(change)
+        self.refuse_model("model.safetensors")
+
+    def test_wrong_shape(self):
+        def change(header):
+            rows, cols = header["lm_head.weight"]["shape"]
+            header["lm_head.weight"]["shape"] = [rows // 2, cols * 2]
+        self.model.edit_header(change)
+        self.refuse_model("lm_head.weight", "[192, 384]", "[384, 192]", hint=True)
+
+    def test_unknown_element_type(self):
+        def change(header):
+            header["model.norm.weight"]["dtype"] = "F4"
+        self.model.edit_header(change)
+        self.refuse_model("model.norm.weight", "F4")
+
+    def test_missing_tensor(self):
+        self.model.edit_header(lambda header: header.__setitem__("model.nrm.weight", header.pop("model.norm.weight")))
+        self.refuse_model("model.norm.weight")
+
+    def test_tensor_without_a_place(self):
+        self.model.edit_json("config.json", lambda config: config.update(num_hidden_layers=1))
+        self.refuse_model("model.layers.1.", hint=True)
+
+
+class Configuration(CliTest):
+    def setUp(self):
+        super().setUp()
+        self.model = Folder(self.folder)
+
+    def test_broken_json(self):
+        (self.model.path / "config.json").write_text('{"hidden_size": 192,')
+        self.refuse("run", self.model.path, *RUN, says=["config.json", "broken JSON at byte"], hint=False)
+
+    def test_unknown_architecture(self):
+        self.model.edit_json("config.json", lambda config: config.update(architectures=["MambaForCausalLM"]))
+        self.refuse("run", self.model.path, *RUN, says=["MambaForCausalLM", "LlamaForCausalLM"])
+
+    def test_foreign_quantisation(self):
+        quantisation = {"quant_method": "gptq", "bits": 4}
+        self.model.edit_json("config.json", lambda config: config.update(quantization_config=quantisation))
+        self.refuse("run", self.model.path, *RUN, says=["gptq", "quantization_config"])
+
+    def test_unsupported_rope(self):
+        self.model.edit_json("config.json", lambda config: config.update(rope_parameters={"rope_type": "longrope"}))
+        self.refuse("run", self.model.path, *RUN, says=["longrope"])
+
+    def test_missing_tokenizer(self):
+        (self.model.path / "tokenizer.json").unlink()
+        self.refuse("run", self.model.path, *RUN, says=["tokenizer.json"])
+
+    def test_broken_tokenizer(self):
+        self.model.edit_json("tokenizer.json", lambda tokenizer: tokenizer["model"].update(type="Unigram"))
+        self.refuse("run", self.model.path, *RUN, says=["tokenizer.json", "Unigram"], hint=False)
+
+    def test_vocabulary_larger_than_the_model(self):
+        (self.model.path / "tokenizer.json").write_text(json.dumps(tokenizer_json(500)))
+        self.refuse("run", self.model.path, *RUN, says=["500", "384"])
+
+    def test_broken_chat_template(self):
+        template = "{% for m in messages %}"
+        (self.model.path / "chat_template.jinja").write_text(template)
+        self.refuse("run", self.model.path, *RUN, says=["chat template", "line 1"], hint=False)
+
+
+class Arguments(CliTest):
+    def test_prompt_longer_than_the_sequence(self):
+        self.refuse("run", GGUF, "-p", "word " * 300, "--max-seq-len", "64", "--raw", says=["64"])
+
+    def test_prompt_that_is_not_utf8(self):
+        self.refuse("run", GGUF, "-p", os.fsdecode(b"caf\xe9"), "--raw", says=["UTF-8", "byte"], hint=False)
+
+    def test_empty_prompt(self):
+        self.refuse("run", GGUF, "-p", "", says=["prompt is empty"])
+        self.refuse("run", GGUF, stdin="", says=["prompt is empty"])
+
+    def test_flag_values(self):
+        for flag, value in (("--temperature", "-1"), ("--temperature", "warm"), ("--top-p", "2"), ("--top-k", "-3"),
+                            ("--max-new-tokens", "0"), ("--threads", "-1"), ("--timeout", "0"), ("--tp", "two"),
+                            ("--max-seq-len", "100000"), ("--min-p", "nan"), ("--seed", "-1")):
+            with self.subTest(flag + value):
+                self.refuse("run", GGUF, *RUN, flag, value)
+
+    def test_seventeen_ranks(self):
+        self.refuse("run", GGUF, *RUN, "--tp", "17", says=["17", "1 to 16"])
+
+    def test_device_given_twice(self):
+        self.refuse("run", GGUF, *RUN, "--devices", "cpu:0,cpu:0", says=["cpu:0", "twice"])
+
+    def test_device_that_is_none(self):
+        self.refuse("run", GGUF, *RUN, "--devices", "tpu", says=["tpu"])
+
+    def test_backends(self):
+        self.refuse("run", GGUF, *RUN, "--tp-backend", "mpi", says=["mpi", "cpu"], hint=False)
+        self.refuse("run", GGUF, *RUN, "--tp-backend", "p2p", says=["p2p", "cpu"], hint=False)
+
+    def test_typing_errors_get_a_suggestion(self):
+        self.refuse("run", GGUF, "--temprature", "1", says=['did you mean "--temperature"?'])
+        self.refuse("rnu", says=['did you mean "run"?'])
+        self.refuse(says=[])
+
+    def test_variables_of_the_environment(self):
+        self.refuse("config", "show", env={"TANDEM_THREADS": "many"}, says=["TANDEM_THREADS", "many"])
+        self.refuse("config", "show", env={"EXLLAMA_P2P_BUFFER_SIZE": "-5"}, says=["EXLLAMA_P2P_BUFFER_SIZE"])
+
+    def test_settings_file(self):
+        (self.folder / "tandem").mkdir()
+        (self.folder / "tandem" / "settings.json").write_text('{"thread": 2}')
+        self.refuse("config", "show", env={"XDG_CONFIG_HOME": str(self.folder)}, says=['did you mean "threads"?'])
+
+    def test_report_that_cannot_be_written(self):
+        arguments = ("bench", "model", GGUF, "--prompt", "8", "--tokens", "1", "--context", "8", "--samples", "1")
+        for target in ("/dev/full", self.folder / "no" / "folder.jsonl"):
+            result = tandem(*arguments, "--json", target)
+            self.assertEqual(result.returncode, 2, result.stderr)
+            self.assertIn(f"error: cannot write {target}", result.stderr)
+
+    def test_json_reports_errors_as_json_too(self):
+        result = tandem("run", self.folder / "nothing", *RUN, "--json")
+        self.assertEqual(result.returncode, 2)
+        error = json.loads(result.stdout)["error"]
+        self.assertEqual(error["kind"], "not-found")
+        self.assertIn("nothing", error["message"])
+        self.assertTrue(error["hint"])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,214 @@
+#!/usr/bin/env python3
+"""`tandem run` and its neighbours on small models: output, reports, interruption, the chat on a terminal."""
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+import unittest
+
+from cli_rig import GGUF, GOLDEN, TANDEM, CliTest, Folder, tandem
+
+GREEDY = ("--temperature", "0", "--raw", "-n", "12", "--ignore-eos")
+
+
+def report(*args):
+    result = tandem("run", *args, "--json")
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+class Run(CliTest):
+    def test_text_goes_to_stdout_and_timings_to_stderr(self):
+        result = tandem("run", GGUF, "-p", "Hello", *GREEDY)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertTrue(result.stdout.endswith("\n"))
+        for word in ("load", "first token", "prefill", "decode", "tokens/s", "resident"):
+            self.assertIn(word, result.stderr)
+
+    def test_every_world_size_gives_the_same_tokens(self):
+        for model in (GGUF, GOLDEN / "gguf" / "llama-q8_0" / "model.gguf"):
+            expected = report(model, "-p", "Hello", *GREEDY)
+            self.assertEqual(expected["new_tokens"], 12)
+            for ranks in (2, 3, 5, 8, 16):
+                self.assertEqual(report(model, "-p", "Hello", *GREEDY, "--tp", ranks)["token_ids"], expected["token_ids"])
+
+    def test_a_seed_repeats_and_another_differs(self):
+        sampled = ("--temperature", "1", "--raw", "-n", "12", "--ignore-eos")
+        first = report(GGUF, "-p", "Hello", *sampled, "--seed", "5")["token_ids"]
+        self.assertEqual(report(GGUF, "-p", "Hello", *sampled, "--seed", "5", "--tp", "3")["token_ids"], first)
+        self.assertNotEqual(report(GGUF, "-p", "Hello", *sampled, "--seed", "6")["token_ids"], first)
+
+    def test_the_prompt_may_come_from_stdin(self):
+        piped = tandem("run", GGUF, *GREEDY, stdin="Hello\n")
+        self.assertEqual(piped.returncode, 0, piped.stderr)
+        self.assertEqual(piped.stdout, tandem("run", GGUF, "-p", "Hello", *GREEDY).stdout)
+
+    def test_the_chat_template_is_applied_unless_raw(self):
+        raw = report(GGUF, "-p", "Hello", "-n", "1", "--raw")["prompt_tokens"]
+        self.assertGreater(report(GGUF, "-p", "Hello", "-n", "1")["prompt_tokens"], raw)
+
+    def test_a_stop_string_ends_the_answer(self):
+        text = report(GGUF, "-p", "Hello", *GREEDY)["text"]
+        middle = text[len(text) // 2:][:1]
+        stopped = report(GGUF, "-p", "Hello", *GREEDY, "--stop", middle)
+        self.assertEqual(stopped["eos_reason"], "stop-string")
+        self.assertEqual(stopped["text"], text[:text.index(middle)])
+
+    def test_random_weights_run_without_files(self):
+        config = Folder(self.folder).path / "config.json"
+        shape = report(f"dummy:{config}", "-p", "Hello", *GREEDY)
+        self.assertEqual(report(f"dummy:{config}", "-p", "Hello", *GREEDY, "--tp", "3")["token_ids"], shape["token_ids"])
+
+    def test_generation_config_gives_the_defaults(self):
+        model = Folder(self.folder)
+        model.edit_json("generation_config.json", lambda config: config.update(do_sample=True, temperature=1.5, top_k=50))
+        arguments = ("-p", "Hello", "--raw", "-n", "12", "--ignore-eos")
+        sampled = report(model.path, *arguments, "--seed", "3")["token_ids"]
+        self.assertNotEqual(report(model.path, *arguments, "--seed", "4")["token_ids"], sampled)
+        greedy = report(model.path, *arguments, "--temperature", "0", "--seed", "3")["token_ids"]
+        self.assertEqual(report(model.path, *arguments, "--temperature", "0", "--seed", "4")["token_ids"], greedy)
+
+    def test_the_guides_variable_turns_the_communication_log_on(self):
+        arguments = ("run", GGUF, "-p", "Hello", *GREEDY, "--tp", "2")
+        self.assertNotIn("all-reduce", tandem(*arguments).stderr)
+        self.assertIn("comm:", tandem(*arguments, env={"EXLLAMA_P2P_VERBOSE": "1"}).stderr)
+
+
+class Others(CliTest):
+    def test_check_shows_the_split(self):
+        result = tandem("check", GGUF, "--tp", "4")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("fits", result.stdout)
+        plan = json.loads(tandem("check", GGUF, "--tp", "4", "--json").stdout)
+        self.assertEqual(len(plan["ranks"]), 4)
+        heads = [rank["query_heads"] for rank in plan["ranks"]]
+        self.assertTrue(all(end == begin for (_, end), (begin, _) in zip(heads, heads[1:])), heads)
+
+    def test_check_says_when_a_model_does_not_fit(self):
+        result = tandem("check", "dummy:llama-3.1-405b", "--tp", "2")
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertIn("does not fit", result.stdout)
+
+    def test_config_shows_values_and_origins(self):
+        settings = json.loads(tandem("config", "show", "--json", "--tp", "3", env={"TANDEM_THREADS": "2"}).stdout)
+        self.assertEqual(settings["tp"], {"value": "3", "origin": "flag --tp"})
+        self.assertEqual(settings["threads"], {"value": "2", "origin": "environment TANDEM_THREADS"})
+        self.assertEqual(settings["timeout"]["origin"], "default")
+
+    def test_bench_writes_lines_of_json(self):
+        target = self.folder / "bench.jsonl"
+        result = tandem("bench", "model", GGUF, "--prompt", "16", "--tokens", "4", "--context", "8", "--samples", "2",
+                        "--tp", "2", "--json", target)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        records = [json.loads(line) for line in target.read_text().splitlines()]
+        self.assertEqual([record["name"] for record in records], ["decode", "prefill", "memory"])
+        for key in ("command", "commit", "machine", "world_size", "samples", "median", "spread"):
+            self.assertIn(key, records[0])
+
+    def test_help_and_version(self):
+        for arguments in (("--help",), ("run", "--help"), ("bench", "model", "--help"), ("--version",)):
+            result = tandem(*arguments)
+            self.assertEqual(result.returncode, 0)
+            self.assertTrue(result.stdout.strip())
+
+
+class Interruption(CliTest):
+    # Long enough that it is still at work when the signal comes.
+    LONG = ("run", GGUF, "-p", "Hello", "--raw", "--ignore-eos", "-n", "400", "--tp", "2")
+
+    def test_ctrl_c_ends_all_ranks_within_a_second(self):
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            process = subprocess.Popen([TANDEM, *map(str, self.LONG)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            process.stdout.read(1)
+            process.send_signal(signal_number)
+            sent = time.monotonic()
+            process.communicate(timeout=20)
+            self.assertEqual(process.returncode, 130)
+            self.assertLess(time.monotonic() - sent, 1.0)
+
+    def test_ctrl_c_ends_loading(self):
+        process = subprocess.Popen([TANDEM, "run", "dummy:llama-3.2-1b", "-p", "Hello"], stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        sent = time.monotonic()
+        process.communicate(timeout=20)
+        self.assertEqual(process.returncode, 130)
+        self.assertLess(time.monotonic() - sent, 1.5)
+
+
+class Terminal:
+    """The program on a terminal of its own."""
+
+    def __init__(self, *args, env=None):
+        pid, self.fd = pty.fork()
+        if pid == 0:
+            os.environ.update(env or {}, TERM="xterm")
+            os.execv(TANDEM, [TANDEM, *map(str, args)])
+        self.pid = pid
+        self.screen = ""
+
+    def wait_for(self, text, timeout=30):
+        deadline = time.monotonic() + timeout
+        while text not in self.screen:
+            ready, _, _ = select.select([self.fd], [], [], 0.1)
+            if ready:
+                try:
+                    self.screen += os.read(self.fd, 65536).decode(errors="replace")
+                except OSError:
+                    break
+            if time.monotonic() > deadline:
+                break
+        if text not in self.screen:
+            raise AssertionError(f"waited for {text!r}, saw {self.screen!r}")
+        before, _, self.screen = self.screen.partition(text)
+        return before
+
+    def type(self, text):
+        os.write(self.fd, text.encode())
+
+    def status(self):
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self.fd)
+        return os.waitstatus_to_exitcode(status)
+
+
+class Chat(CliTest):
+    def start(self, *args):
+        env = {"XDG_STATE_HOME": str(self.folder), "XDG_CONFIG_HOME": "/nonexistent"}
+        return Terminal("run", GGUF, "--temperature", "0", *args, env=env)
+
+    def test_answers_until_ctrl_d_and_keeps_the_history(self):
+        chat = self.start("-n", "8")
+        chat.wait_for("> ")
+        chat.type("Hello\r")
+        chat.wait_for("tokens/s")
+        chat.wait_for("> ")
+        chat.type("/help\r")
+        chat.wait_for("/reset forgets")
+        chat.type("/reset\r")
+        chat.wait_for("> ")
+        chat.type("\x04")
+        self.assertEqual(chat.status(), 0)
+        self.assertIn("Hello", (self.folder / "tandem" / "history").read_text())
+
+    def test_ctrl_c_stops_the_answer_and_not_the_program(self):
+        chat = self.start("-n", "3000", "--ignore-eos", "--raw")
+        chat.wait_for("> ")
+        chat.type("Hello\r")
+        chat.wait_for("\n")
+        time.sleep(0.3)
+        chat.type("\x03")
+        chat.wait_for("(stopped)")
+        chat.wait_for("> ")
+        chat.type("typed and forgotten\x03")
+        chat.wait_for("> ")
+        chat.type("\x04")
+        self.assertEqual(chat.status(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
