@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "weights/test_files.h"
+#include "weights/weights_testing.h"
 
 namespace tandem {
 namespace {

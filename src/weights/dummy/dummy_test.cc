@@ -6,8 +6,8 @@
 #include "base/half.h"
 #include "base/random.h"
 #include "weights/dummy/dummy_values.h"
-#include "weights/test_files.h"
 #include "weights/weight_source.h"
+#include "weights/weights_testing.h"
 
 namespace tandem {
 namespace {

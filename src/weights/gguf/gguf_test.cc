@@ -6,8 +6,8 @@
 
 #include "base/clock.h"
 #include "weights/gguf/gguf_file.h"
-#include "weights/test_files.h"
 #include "weights/weight_source.h"
+#include "weights/weights_testing.h"
 
 namespace tandem {
 namespace {

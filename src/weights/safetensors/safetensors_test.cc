@@ -8,8 +8,8 @@
 #include "base/half.h"
 #include "base/json.h"
 #include "weights/mapped_source.h"
-#include "weights/test_files.h"
 #include "weights/weight_source.h"
+#include "weights/weights_testing.h"
 
 namespace tandem {
 namespace {
