@@ -123,7 +123,9 @@ TANDEM_SIMD Floats low_to_floats(Ints bytes) {
 // Lane 2i: the f16 at p; lane 2i + 1: the f16 after it, or kOffset times the first.
 template <bool kHasMin, int kOffset>
 TANDEM_SIMD void load_scale_pair(const std::byte* p, float* pair) {
-  const std::uint32_t bits = kHasMin ? load_u32(p) : load_u32(p) & 0xffff;
+  // No more than the scale itself: in q6_k it ends the block, and so may end the file.
+  std::uint32_t bits = 0;
+  std::memcpy(&bits, p, kHasMin ? 4 : 2);
   __m128 both = _mm_cvtph_ps(_mm_cvtsi32_si128(static_cast<int>(bits)));
   if constexpr (!kHasMin) both = _mm_mul_ps(_mm_moveldup_ps(both), _mm_setr_ps(1, kOffset, 1, kOffset));
   _mm_storel_pi(reinterpret_cast<__m64*>(pair), both);
