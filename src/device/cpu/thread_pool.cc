@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <mutex>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -11,6 +12,10 @@
 
 namespace tandem {
 namespace {
+
+// Threads take the next chunk when they are done with one, so a thread that the system holds up holds up one chunk
+// only. Four a thread even that out; more would cost more than they gain on regions of 20 us.
+constexpr std::int64_t kChunksPerThread = 4;
 
 // A decode step is a few hundred parallel regions of 5 to 100 us. A worker therefore spins for about as long as the
 // gaps between regions before it sleeps; with more threads than cores, spinning would only keep others from running.
@@ -28,24 +33,32 @@ struct ThreadPool::Shared {
   struct Work {
     std::int64_t count = 0;
     std::int64_t chunk = 0;
+    std::int64_t num_chunks = 0;
     const std::function<void(std::int64_t, std::int64_t)>* body = nullptr;
   };
   Work work;                                             // written before `generation`, read after it
   alignas(64) std::atomic<std::uint32_t> generation{0};  // one more for each region; workers wait on it
   alignas(64) std::atomic<std::uint32_t> pending{0};     // workers still inside the region; the caller waits on it
+  alignas(64) std::atomic<std::int64_t> next_chunk{0};
   std::atomic<bool> stop{false};
   int num_polls = kSpinPolls;
-  std::vector<std::exception_ptr> errors;  // one place a thread
+  std::mutex error_mutex;
+  std::exception_ptr error;  // of the first chunk that failed
+  std::int64_t error_chunk = 0;
   std::vector<std::jthread> threads;
 
-  void run(int index) {
-    const std::int64_t begin = std::min(work.count, index * work.chunk);
-    const std::int64_t end = std::min(work.count, begin + work.chunk);
-    if (begin == end) return;
-    try {
-      (*work.body)(begin, end);
-    } catch (...) {
-      errors[static_cast<std::size_t>(index)] = std::current_exception();
+  void run() {
+    for (std::int64_t chunk; (chunk = next_chunk.fetch_add(1, std::memory_order_relaxed)) < work.num_chunks;) {
+      const std::int64_t begin = chunk * work.chunk;
+      try {
+        (*work.body)(begin, std::min(work.count, begin + work.chunk));
+      } catch (...) {
+        const std::lock_guard lock(error_mutex);
+        if (!error || chunk < error_chunk) {
+          error = std::current_exception();
+          error_chunk = chunk;
+        }
+      }
     }
   }
 
@@ -57,12 +70,12 @@ struct ThreadPool::Shared {
     word.wait(old, std::memory_order_acquire);
   }
 
-  void worker(int index) {
+  void worker() {
     for (std::uint32_t seen = 0;;) {
       wait_change(generation, seen);
       ++seen;
       if (stop.load(std::memory_order_relaxed)) return;
-      run(index);
+      run();
       if (pending.fetch_sub(1, std::memory_order_acq_rel) == 1) pending.notify_one();
     }
   }
@@ -71,9 +84,8 @@ struct ThreadPool::Shared {
 ThreadPool::ThreadPool(int num_threads) : num_threads_(num_threads), shared_(std::make_unique<Shared>()) {
   TANDEM_CHECK(num_threads >= 1, "num_threads {}", num_threads);
   if (static_cast<unsigned>(num_threads) > std::thread::hardware_concurrency()) shared_->num_polls = 0;
-  shared_->errors.resize(static_cast<std::size_t>(num_threads));
   for (int index = 1; index < num_threads; ++index) {
-    shared_->threads.emplace_back([shared = shared_.get(), index] { shared->worker(index); });
+    shared_->threads.emplace_back([shared = shared_.get()] { shared->worker(); });
   }
 }
 
@@ -91,23 +103,19 @@ void ThreadPool::parallel_for(std::int64_t count, std::int64_t grain,
     body(0, count);
     return;
   }
-  const std::int64_t chunk = std::max(grain, (count + num_threads_ - 1) / num_threads_);
+  const std::int64_t pieces = num_threads_ * kChunksPerThread;
+  const std::int64_t chunk = std::max(grain, (count + pieces - 1) / pieces);
   Shared& shared = *shared_;
-  shared.work = {count, chunk, &body};
+  shared.work = {count, chunk, (count + chunk - 1) / chunk, &body};
+  shared.next_chunk.store(0, std::memory_order_relaxed);
   shared.pending.store(static_cast<std::uint32_t>(num_threads_ - 1), std::memory_order_relaxed);
   shared.generation.fetch_add(1, std::memory_order_release);
   shared.generation.notify_all();
-  shared.run(0);
+  shared.run();
   for (std::uint32_t left; (left = shared.pending.load(std::memory_order_acquire)) != 0;) {
     shared.wait_change(shared.pending, left);
   }
-  for (std::exception_ptr& error : shared.errors) {
-    if (error) {
-      const std::exception_ptr first = std::exchange(error, nullptr);
-      std::fill(shared.errors.begin(), shared.errors.end(), nullptr);
-      std::rethrow_exception(first);
-    }
-  }
+  if (shared.error) std::rethrow_exception(std::exchange(shared.error, nullptr));
 }
 
 }  // namespace tandem

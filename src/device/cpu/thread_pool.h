@@ -19,8 +19,8 @@ class ThreadPool {
   int num_threads() const { return num_threads_; }
 
   /// Calls body(begin, end) over disjoint ranges that cover [0, count), each at least `grain` long but for the last;
-  /// returns when all are done. Ranges are a pure function of (count, grain, num_threads), in order of thread.
-  /// An exception of `body` is rethrown here, the first by range.
+  /// returns when all are done. The ranges are a pure function of (count, grain, num_threads); which thread gets which
+  /// is not. An exception of `body` is rethrown here, that of the first range if several throw.
   void parallel_for(std::int64_t count, std::int64_t grain,
                     const std::function<void(std::int64_t begin, std::int64_t end)>& body);
 

@@ -12,8 +12,9 @@ namespace {
 // Below this, decoding in registers beats a GEMM on decoded tiles (bench/kernels/matmul_bench, "crossover").
 constexpr std::int64_t kMaxTokensByRows = 8;
 
-// A thread is woken for no less than about 2 us of work.
-constexpr std::size_t kMinBytesPerThread = 16 * 1024;
+// A share is no less than about 2 us of work, and a thread gets a few, so that one held up does not hold up all.
+constexpr std::size_t kMinShareBytes = 16 * 1024;
+constexpr int kSharesPerThread = 4;
 
 const float* bias_of(const MatmulPart& part) {
   return part.bias.raw() == nullptr ? nullptr : part.bias.data<float>();
@@ -44,8 +45,8 @@ void matmul_rows(const Stream& stream, ConstTensor x, std::span<const MatmulPart
   std::size_t total = 0;
   for (const MatmulPart& part : parts) total += part.w.bytes();
   const auto num_shares = static_cast<std::int64_t>(
-      std::clamp<std::size_t>(total * static_cast<std::size_t>(num_tokens) / kMinBytesPerThread, 1,
-                              static_cast<std::size_t>(stream.num_threads())));
+      std::clamp<std::size_t>(total * static_cast<std::size_t>(num_tokens) / kMinShareBytes, 1,
+                              static_cast<std::size_t>(stream.num_threads() * kSharesPerThread)));
   // All rows of all parts in a line, cut into shares of equal bytes: a share is [begin, end) of the bytes, a row
   // belongs to the share that holds its first byte.
   stream.parallel_for(num_shares, 1, [&](std::int64_t first, std::int64_t last) {
