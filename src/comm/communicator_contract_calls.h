@@ -52,16 +52,29 @@ inline constexpr std::size_t kPeriod = 251;
 inline std::size_t phase(const Spec& spec, int rank) {
   return (spec.id * std::size_t{101} + static_cast<std::size_t>(rank) * 37) % kPeriod;
 }
-/// Integers of -8 to 8, so that sums of 16 are exact in every dtype. For u8: 0 to 16.
-inline int pattern(const Spec& spec, std::size_t i) {
-  return static_cast<int>((i % kPeriod * 0x9E3779B9u) % 65521 % 17) - (spec.dtype == DType::kU8 ? 0 : 8);
+/// One period of integers of -8 to 8, so that sums of 16 are exact in every dtype. For u8: 0 to 16.
+inline std::array<int, kPeriod> pattern(DType dtype) {
+  std::array<int, kPeriod> values;
+  for (std::size_t i = 0; i < kPeriod; ++i) {
+    values[i] = static_cast<int>((i * 0x9E3779B9u) % 65521 % 17) - (dtype == DType::kU8 ? 0 : 8);
+  }
+  return values;
+}
+
+/// `count` elements of the endless repetition of `period`, from `start` on.
+inline std::vector<int> repeat(const std::array<int, kPeriod>& period, std::size_t start, std::int64_t count) {
+  std::vector<int> values(static_cast<std::size_t>(count));
+  std::size_t place = start;
+  for (int& value : values) {
+    value = period[place];
+    if (++place == kPeriod) place = 0;
+  }
+  return values;
 }
 
 /// What rank `rank` brings.
 inline std::vector<int> contribution(const Spec& spec, int rank, std::int64_t count) {
-  std::vector<int> values(static_cast<std::size_t>(count));
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = pattern(spec, i + phase(spec, rank));
-  return values;
+  return repeat(pattern(spec.dtype), phase(spec, rank), count);
 }
 
 /// Calls spec's operation and checks this rank's result bit for bit.
@@ -83,13 +96,12 @@ inline void perform(Communicator& comm, const Stream& stream, const Spec& spec) 
     out.require_equal(stream, encode(spec.dtype, expected), what);
   };
   const auto sum_of_all = [&](std::int64_t count) {
-    std::array<int, kPeriod> period{};
+    const std::array<int, kPeriod> period = pattern(spec.dtype);
+    std::array<int, kPeriod> sum{};
     for (std::size_t i = 0; i < kPeriod; ++i) {
-      for (int r = 0; r < world_size; ++r) period[i] += pattern(spec, i + phase(spec, r));
+      for (int r = 0; r < world_size; ++r) sum[i] += period[(i + phase(spec, r)) % kPeriod];
     }
-    std::vector<int> sum(static_cast<std::size_t>(count));
-    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] = period[i % kPeriod];
-    return sum;
+    return repeat(sum, 0, count);
   };
   const auto all_shards = [&] {
     std::vector<int> shards;

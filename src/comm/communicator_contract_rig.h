@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <exception>
@@ -92,31 +93,28 @@ inline std::size_t element_bytes(DType dtype) {
   return dtype_bytes(dtype, 1);
 }
 
+template <class T, class Convert>
+std::vector<std::byte> encode_as(std::span<const int> values, const Convert& convert) {
+  std::vector<T> elements(values.size());
+  std::transform(values.begin(), values.end(), elements.begin(), convert);
+  const auto bytes = std::as_bytes(std::span(elements));
+  return {bytes.begin(), bytes.end()};
+}
+
 /// Small integers as elements of `dtype`.
 inline std::vector<std::byte> encode(DType dtype, std::span<const int> values) {
-  std::vector<std::byte> bytes(values.size() * element_bytes(dtype));
-  const auto put = [&](std::size_t i, auto element) {
-    std::memcpy(&bytes[i * sizeof(element)], &element, sizeof(element));
-  };
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    switch (dtype) {
-      case DType::kF32:
-        put(i, static_cast<float>(values[i]));
-        break;
-      case DType::kF16:
-        put(i, to_f16(static_cast<float>(values[i])));
-        break;
-      case DType::kBF16:
-        put(i, to_bf16(static_cast<float>(values[i])));
-        break;
-      case DType::kI32:
-        put(i, static_cast<std::int32_t>(values[i]));
-        break;
-      default:
-        put(i, static_cast<std::uint8_t>(values[i]));
-    }
+  switch (dtype) {
+    case DType::kF32:
+      return encode_as<float>(values, [](int v) { return static_cast<float>(v); });
+    case DType::kF16:
+      return encode_as<F16>(values, [](int v) { return to_f16(static_cast<float>(v)); });
+    case DType::kBF16:
+      return encode_as<BF16>(values, [](int v) { return to_bf16(static_cast<float>(v)); });
+    case DType::kI32:
+      return encode_as<std::int32_t>(values, [](int v) { return v; });
+    default:
+      return encode_as<std::uint8_t>(values, [](int v) { return static_cast<std::uint8_t>(v); });
   }
-  return bytes;
 }
 
 /// A tensor between two guards, which no call may touch.
