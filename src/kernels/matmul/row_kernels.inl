@@ -285,6 +285,7 @@ TANDEM_SIMD_FUNCTION void dot_format(const RowTask& task) {
 template <class Format>
 TANDEM_SIMD_FUNCTION void dot_one_token(const RowTask& task) {
   const ConstMatrix& w = *task.w;
+  constexpr int kRows = 4;
   const std::int64_t num_units = w.cols / kUnit;
   thread_local std::vector<float> arranged_x, block_sums;
   arranged_x.resize(static_cast<std::size_t>(w.cols + kLanes));
@@ -292,59 +293,69 @@ TANDEM_SIMD_FUNCTION void dot_one_token(const RowTask& task) {
   float* const x = align_to_vector(arranged_x.data());
   float* const sums = block_sums.data();
   arrange<Format::kNibbles>(task.x, num_units, x, sums);
-  const auto row_sum = [&](const std::byte* p) TANDEM_SIMD_LAMBDA {
-    Floats sum[2] = {zero(), zero()};
-    Floats offsets = zero();
-    Scales scales;
-    const auto add_unit = [&](int u, std::int64_t unit) TANDEM_SIMD_LAMBDA {
-      Floats q[kUnitVectors];
-      Format::raw_unit(p + u * Format::kBytes, q);
-      const float* const x_unit = x + unit * kUnit;
-      Floats t = mul(q[0], load(x_unit));
+  // Four rows at a time: x is loaded once for all, and four independent sums hide the latency of each.
+  const auto add_rows = [&](const std::byte* const* rows, Floats* sum) TANDEM_SIMD_LAMBDA {
+    const std::byte* p[kRows];
+    Scales scales[kRows];
+    for (int k = 0; k < kRows; ++k) p[k] = rows[k];
+    const auto prepare = [&](int units) TANDEM_SIMD_LAMBDA {
 #pragma GCC unroll 4
-      for (int v = 1; v < kUnitVectors; ++v) t = fma(q[v], load(x_unit + v * kLanes), t);
-      sum[u % 2] = fma(t, broadcast(scales.pairs + 2 * u), sum[u % 2]);
+      for (int k = 0; k < kRows; ++k) {
+        Format::prepare(p[k], units, scales[k]);
+        forget_registers(scales[k]);
+      }
+    };
+    const auto add_unit = [&](int u, std::int64_t unit) TANDEM_SIMD_LAMBDA {
+      const float* const x_unit = x + unit * kUnit;
+#pragma GCC unroll 4
+      for (int k = 0; k < kRows; ++k) {
+        Floats q[kUnitVectors];
+        Format::raw_unit(p[k] + u * Format::kBytes, q);
+        Floats t = mul(q[0], load(x_unit));
+#pragma GCC unroll 4
+        for (int v = 1; v < kUnitVectors; ++v) t = fma(q[v], load(x_unit + v * kLanes), t);
+        sum[k] = fma(t, broadcast(scales[k].pairs + 2 * u), sum[k]);
+      }
     };
     const auto add_offsets = [&](std::int64_t unit) TANDEM_SIMD_LAMBDA {
       if constexpr (Format::kHasOffset) {
+#pragma GCC unroll 4
+        for (int k = 0; k < kRows; ++k) {
 #pragma GCC unroll 2
-        for (int v = 0; v < 16 / kLanes; ++v) {
-          offsets = fma(load(scales.pairs + v * kLanes), load(sums + 2 * unit + v * kLanes), offsets);
+          for (int v = 0; v < 16 / kLanes; ++v) {
+            sum[k] = fma(load(scales[k].pairs + v * kLanes), load(sums + 2 * unit + v * kLanes), sum[k]);
+          }
         }
       }
     };
     std::int64_t unit = 0;
-    for (; unit + kChunkUnits <= num_units; unit += kChunkUnits, p += kChunkUnits * Format::kBytes) {
-#pragma GCC unroll 8
-      for (int b = 0; b < kChunkUnits * Format::kBytes; b += 64) __builtin_prefetch(p + kPrefetchBytes + b);
-      Format::prepare(p, kChunkUnits, scales);
-      forget_registers(scales);
-#pragma GCC unroll 8
+    for (; unit + kChunkUnits <= num_units; unit += kChunkUnits) {
+      prepare(kChunkUnits);
+#pragma GCC unroll 1
       for (int u = 0; u < kChunkUnits; ++u) add_unit(u, unit + u);
       add_offsets(unit);
-    }
-    const int rest = static_cast<int>(num_units - unit);
-    if (rest > 0) {
-      Format::prepare(p, rest, scales);
-      forget_registers(scales);
-      // Unrolled so that `sum` is indexed by constants, or it would live in memory.
-#pragma GCC unroll 8
-      for (int u = 0; u < kChunkUnits - 1; ++u) {
-        if (u == rest) break;
-        add_unit(u, unit + u);
+#pragma GCC unroll 4
+      for (int k = 0; k < kRows; ++k) {
+        for (int b = 0; b < kChunkUnits * Format::kBytes; b += 64) __builtin_prefetch(p[k] + kPrefetchBytes + b);
+        p[k] += kChunkUnits * Format::kBytes;
       }
+    }
+    if (const int rest = static_cast<int>(num_units - unit); rest > 0) {
+      prepare(rest);
+#pragma GCC unroll 1
+      for (int u = 0; u < rest; ++u) add_unit(u, unit + u);
       add_offsets(unit);
     }
-    return add(add(sum[0], sum[1]), offsets);
   };
-  for (std::int64_t r = task.row_begin; r < task.row_end; r += 4) {
-    const int rows = static_cast<int>(std::min<std::int64_t>(4, task.row_end - r));
-    Floats totals[4] = {zero(), zero(), zero(), zero()};
-#pragma GCC unroll 1
-    for (int k = 0; k < rows; ++k) totals[k] = row_sum(w.row(r + k));
-    float y[4];
+  for (std::int64_t r = task.row_begin; r < task.row_end; r += kRows) {
+    const int valid = static_cast<int>(std::min<std::int64_t>(kRows, task.row_end - r));
+    const std::byte* rows[kRows];  // the last is computed again where there are fewer, and not stored
+    for (int k = 0; k < kRows; ++k) rows[k] = w.row(r + std::min(k, valid - 1));
+    Floats totals[kRows] = {zero(), zero(), zero(), zero()};
+    add_rows(rows, totals);
+    float y[kRows];
     reduce4(totals, y);
-    for (int k = 0; k < rows; ++k) task.y[r + k] = y[k] + (task.bias == nullptr ? 0.f : task.bias[r + k]);
+    for (int k = 0; k < valid; ++k) task.y[r + k] = y[k] + (task.bias == nullptr ? 0.f : task.bias[r + k]);
   }
 }
 
