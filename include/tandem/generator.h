@@ -43,6 +43,7 @@ enum class EosReason {
   kStopString,
   kCancelled
 };
+/// Stable kebab-case names, e.g. "max-new-tokens"; printed in --json output.
 std::string_view to_string(Stage stage);
 std::string_view to_string(EosReason reason);
 

@@ -27,8 +27,7 @@ std::string command_line(const BenchModelOptions& options, const Settings& setti
 int bench_model_command(const BenchModelOptions& options, const Settings& settings, InterruptThread& interrupt) {
   ModelOptions load = model_options(options.model, settings);
   load.max_batch_size = options.batch;
-  double load_s = 0;
-  const auto model = load_model(load, interrupt, load_s);
+  const auto model = load_model(open_model(options.model), load, interrupt);
   interrupt.set_action([&] { model->abort("interrupted"); });
   const BenchModelParameters parameters{.prompt = options.prompt,
                                         .tokens = options.tokens,

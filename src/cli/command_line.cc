@@ -80,7 +80,8 @@ struct CommandLine {
         ->check(CLI::Range(0.0, 1.0));
     command.add_option("--repetition-penalty", run.repetition_penalty, "above 1: avoid tokens that occurred")
         ->check(CLI::Range(1e-3, 1e3));
-    command.add_option("--seed", run.seed, "of sampling (0)");
+    // CLI11 would wrap a negative number around.
+    command.add_option("--seed", run.seed, "of sampling (0)")->check(CLI::NonNegativeNumber);
     command.add_option("--stop", run.stop, "text that ends the answer; may be repeated")
         ->type_size(1)
         ->allow_extra_args(false);

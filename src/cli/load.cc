@@ -1,8 +1,8 @@
 #include "cli/load.h"
 
-#include "base/clock.h"
 #include "base/error.h"
 #include "cli/console.h"
+#include "model/model_runtime.h"
 
 namespace tandem::cli {
 
@@ -24,16 +24,13 @@ ModelOptions model_options(const std::string& model, const Settings& settings) {
           .timeout_s = settings.number("timeout")};
 }
 
-std::shared_ptr<Model> load_model(ModelOptions options, const InterruptThread& interrupt, double& seconds) {
-  const auto start = Clock::now();
+std::shared_ptr<Model> load_model(OpenedModel opened, ModelOptions options, const InterruptThread& interrupt) {
   ProgressBar bar("loading");
   options.on_progress = [&](const LoadProgress& progress) {
     if (interrupt.interrupted()) fail(ErrorKind::kCancelled, "interrupted while loading");
     bar.update(progress);
   };
-  auto model = Model::load(options);
-  seconds = seconds_since(start);
-  return model;
+  return std::make_shared<Model>(std::make_unique<ModelRuntime>(std::move(opened), options));
 }
 
 }  // namespace tandem::cli

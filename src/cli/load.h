@@ -6,13 +6,14 @@
 
 #include "cli/interrupt.h"
 #include "cli/settings.h"
+#include "model/open_model.h"
 #include "tandem/model.h"
 
 namespace tandem::cli {
 
 ModelOptions model_options(const std::string& model, const Settings& settings);
 
-/// Throws kCancelled when interrupted. `seconds` gets the time it took.
-std::shared_ptr<Model> load_model(ModelOptions options, const InterruptThread& interrupt, double& seconds);
+/// Loads what open_model() opened. Throws kCancelled when interrupted.
+std::shared_ptr<Model> load_model(OpenedModel opened, ModelOptions options, const InterruptThread& interrupt);
 
 }  // namespace tandem::cli

@@ -42,9 +42,10 @@ std::string timing_line(const Result& last, double load_s, const Model& model) {
       last.new_tokens > 1 && last.time_decode_s > 0 ? (last.new_tokens - 1) / last.time_decode_s : 0;
   const double prefill_rate = last.time_prefill_s > 0 ? last.prompt_tokens / last.time_prefill_s : 0;
   return format(
-      "load {:.2f} s ({} of weights, {} rank{}, {}) | first token {:.0f} ms | prefill {} tokens, {:.1f} tokens/s | "
+      "load {} ({} of weights, {} rank{}, {}) | first token {:.0f} ms | prefill {} tokens, {:.1f} tokens/s | "
       "decode {} tokens, {:.1f} tokens/s | memory {} resident\n",
-      load_s, format_bytes(model.info().weight_bytes), model.info().tp_size, model.info().tp_size == 1 ? "" : "s",
+      load_s < 1 ? format("{:.0f} ms", load_s * 1e3) : format("{:.2f} s", load_s),
+      format_bytes(model.info().weight_bytes), model.info().tp_size, model.info().tp_size == 1 ? "" : "s",
       model.info().backend, last.time_to_first_token_s * 1e3, last.prompt_tokens, prefill_rate, last.new_tokens,
       decode_rate, format_bytes(process_memory().peak_resident_bytes));
 }
@@ -184,11 +185,12 @@ int run_command(const RunOptions& options, const Settings& settings, InterruptTh
   if (!prompt && options.json) {
     fail_with_hint(ErrorKind::kInvalidArgument, "--json needs a prompt", "give one with -p, or on stdin");
   }
-  double load_s = 0;
-  // Before the weights, so that what is wrong with it is told at once. Random weights come without one.
+  const auto start = Clock::now();
+  OpenedModel opened = open_model(options.model);
+  // Before the weights are read, so that what is wrong with it is told at once. Random weights come without one.
   const bool dummy = options.model.starts_with("dummy:");
   std::shared_ptr<const Tokenizer> tokenizer = dummy ? nullptr : Tokenizer::load(options.model);
-  const auto model = load_model(model_options(options.model, settings), interrupt, load_s);
+  const auto model = load_model(std::move(opened), model_options(options.model, settings), interrupt);
   if (dummy) tokenizer = Tokenizer::dummy(static_cast<std::int32_t>(model->info().vocab_size));
   if (tokenizer->vocab_size() > model->info().vocab_size) {
     fail_with_hint(ErrorKind::kBadFile,
@@ -198,6 +200,7 @@ int run_command(const RunOptions& options, const Settings& settings, InterruptTh
   }
   const auto cache = std::make_shared<Cache>(model);
   Generator generator(model, cache, tokenizer);
+  const double load_s = seconds_since(start);
   return prompt ? answer_once(options, std::move(*prompt), *model, generator, *tokenizer, interrupt, load_s)
                 : chat(options, *model, generator, *tokenizer, interrupt, load_s);
 }

@@ -20,11 +20,11 @@ std::string_view to_string(EosReason reason) {
     case EosReason::kNone:
       return "none";
     case EosReason::kMaxNewTokens:
-      return "max_new_tokens";
+      return "max-new-tokens";
     case EosReason::kStopToken:
-      return "stop_token";
+      return "stop-token";
     case EosReason::kStopString:
-      return "stop_string";
+      return "stop-string";
     case EosReason::kCancelled:
       return "cancelled";
   }

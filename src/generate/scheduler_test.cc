@@ -295,9 +295,9 @@ TEST(Scheduler, NamesStagesAndReasons) {
   EXPECT_EQ(to_string(Stage::kStarted), "started");
   EXPECT_EQ(to_string(Stage::kPrefill), "prefill");
   EXPECT_EQ(to_string(Stage::kStreaming), "streaming");
-  EXPECT_EQ(to_string(EosReason::kMaxNewTokens), "max_new_tokens");
-  EXPECT_EQ(to_string(EosReason::kStopToken), "stop_token");
-  EXPECT_EQ(to_string(EosReason::kStopString), "stop_string");
+  EXPECT_EQ(to_string(EosReason::kMaxNewTokens), "max-new-tokens");
+  EXPECT_EQ(to_string(EosReason::kStopToken), "stop-token");
+  EXPECT_EQ(to_string(EosReason::kStopString), "stop-string");
   EXPECT_EQ(to_string(EosReason::kCancelled), "cancelled");
 }
 

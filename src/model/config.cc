@@ -297,6 +297,7 @@ ModelConfig parse_hf_config(std::string_view text, std::string_view origin) {
                  "router_aux_loss_coef",
                  "router_jitter_noise",
                  "sliding_window_pattern",
+                 "sliding_window_size",  // Gemma 2's files repeat sliding_window under this name
                  "torch_dtype",
                  "transformers.js_config",
                  "transformers_version",
