@@ -9,11 +9,11 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/suggest.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/interrupt.h"
 #include "cli/settings.h"
-#include "cli/suggest.h"
 #include "tandem/version.h"
 
 namespace tandem::cli {

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "cli/suggest.h"
+#include "base/suggest.h"
 
 namespace tandem::cli {
 namespace {

@@ -1,4 +1,4 @@
-#include "cli/suggest.h"
+#include "base/suggest.h"
 
 #include <algorithm>
 #include <numeric>
@@ -6,7 +6,7 @@
 
 #include "base/format.h"
 
-namespace tandem::cli {
+namespace tandem {
 namespace {
 
 // Levenshtein's distance.
@@ -41,4 +41,4 @@ std::string suggest(std::string_view given, std::span<const std::string_view> kn
   return best.empty() ? format("there are: {}", all) : format("did you mean \"{}\"?", best);
 }
 
-}  // namespace tandem::cli
+}  // namespace tandem
