@@ -82,6 +82,13 @@ class Folder:
         os.truncate(self.path / file, size)
 
 
+def endless_model(parent):
+    """The flags of a model and an answer that takes many seconds on any machine, for a test to interrupt."""
+    model = Folder(parent, "endless")
+    model.edit_json("config.json", lambda config: config.update(max_position_embeddings=40000))
+    return model.path, "--max-seq-len", "40000", "-n", "39000", "--ignore-eos", "--raw"
+
+
 class CliTest(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()

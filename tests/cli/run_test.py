@@ -9,7 +9,7 @@ import subprocess
 import time
 import unittest
 
-from cli_rig import GGUF, GOLDEN, TANDEM, CliTest, Folder, tandem
+from cli_rig import GGUF, GOLDEN, TANDEM, CliTest, Folder, endless_model, tandem
 
 GREEDY = ("--temperature", "0", "--raw", "-n", "12", "--ignore-eos")
 
@@ -116,12 +116,10 @@ class Others(CliTest):
 
 
 class Interruption(CliTest):
-    # Long enough that it is still at work when the signal comes.
-    LONG = ("run", GGUF, "-p", "Hello", "--raw", "--ignore-eos", "-n", "400", "--tp", "2")
-
     def test_ctrl_c_ends_all_ranks_within_a_second(self):
+        command = [TANDEM, "run", *map(str, endless_model(self.folder)), "-p", "Hello", "--tp", "2"]
         for signal_number in (signal.SIGINT, signal.SIGTERM):
-            process = subprocess.Popen([TANDEM, *map(str, self.LONG)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             process.stdout.read(1)
             process.send_signal(signal_number)
             sent = time.monotonic()
@@ -177,9 +175,9 @@ class Terminal:
 
 
 class Chat(CliTest):
-    def start(self, *args):
+    def start(self, *args, model=GGUF):
         env = {"XDG_STATE_HOME": str(self.folder), "XDG_CONFIG_HOME": "/nonexistent"}
-        return Terminal("run", GGUF, "--temperature", "0", *args, env=env)
+        return Terminal("run", model, "--temperature", "0", *args, env=env)
 
     def test_answers_until_ctrl_d_and_keeps_the_history(self):
         chat = self.start("-n", "8")
@@ -196,7 +194,8 @@ class Chat(CliTest):
         self.assertIn("Hello", (self.folder / "tandem" / "history").read_text())
 
     def test_ctrl_c_stops_the_answer_and_not_the_program(self):
-        chat = self.start("-n", "3000", "--ignore-eos", "--raw")
+        model, *flags = endless_model(self.folder)
+        chat = self.start(*flags, model=model)
         chat.wait_for("> ")
         chat.type("Hello\r")
         chat.wait_for("\n")

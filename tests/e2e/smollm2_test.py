@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""SmolLM2-135M-Instruct as `make run` runs it: the same tokens at every world size, memory, and a sensible answer.
+
+Skipped (exit status 77) when the model is not in the cache: `make model` fetches it.
+"""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import unittest
+
+TANDEM = os.environ["TANDEM"]
+CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+MODEL = CACHE / "tandem" / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+WORLD_SIZES = (1, 2, 3, 4, 5, 8)
+PROMPTS = ("Name three colours of the rainbow.", "Write a short story about a lighthouse keeper.")
+
+
+def tandem(*args):
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("TANDEM_", "EXLLAMA_"))}
+    result = subprocess.run([TANDEM, *map(str, args)], stdin=subprocess.DEVNULL, capture_output=True, text=True, env=env,
+                            timeout=300)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def greedy(prompt, ranks, tokens=64):
+    return tandem("run", MODEL, "-p", prompt, "--temperature", "0", "-n", tokens, "--ignore-eos", "--tp", ranks, "--json")
+
+
+class SmolLM2(unittest.TestCase):
+    def test_every_world_size_gives_the_same_64_greedy_tokens(self):
+        for prompt in PROMPTS:
+            expected = greedy(prompt, 1)
+            self.assertEqual(expected["new_tokens"], 64)
+            for ranks in WORLD_SIZES[1:]:
+                with self.subTest(prompt=prompt, ranks=ranks):
+                    report = greedy(prompt, ranks)
+                    self.assertEqual(report["tp"], ranks)
+                    self.assertEqual(report["token_ids"], expected["token_ids"], report["text"])
+
+    def test_memory_is_the_file_the_cache_and_200_mb(self):
+        for ranks in (1, 2, 8):
+            with self.subTest(ranks=ranks):
+                plan = tandem("check", MODEL, "--tp", ranks, "--json")
+                cache = sum(rank["cache_bytes"] for rank in plan["ranks"])
+                resident = greedy(PROMPTS[0], ranks)["peak_resident_bytes"]
+                self.assertLessEqual(resident, MODEL.stat().st_size + cache + 200e6)
+
+    def test_the_answer_makes_sense(self):
+        report = tandem("run", MODEL, "-p", "What is the capital of France?", "--temperature", "0", "--tp", "2", "--json")
+        self.assertIn("Paris", report["text"])
+        self.assertEqual(report["eos_reason"], "stop-token")
+
+
+if __name__ == "__main__":
+    if not MODEL.exists():
+        print(f"skipped: {MODEL} is not there; `make model` fetches it")
+        sys.exit(77)
+    unittest.main()
