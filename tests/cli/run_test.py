@@ -165,6 +165,10 @@ class Terminal:
         before, _, self.screen = self.screen.partition(text)
         return before
 
+    def wait_for_prompt(self):
+        self.wait_for("> ")
+        time.sleep(0.2)  # libedit prints the prompt a moment before it takes Ctrl-C from the terminal
+
     def type(self, text):
         os.write(self.fd, text.encode())
 
@@ -181,14 +185,14 @@ class Chat(CliTest):
 
     def test_answers_until_ctrl_d_and_keeps_the_history(self):
         chat = self.start("-n", "8")
-        chat.wait_for("> ")
+        chat.wait_for_prompt()
         chat.type("Hello\r")
         chat.wait_for("tokens/s")
-        chat.wait_for("> ")
+        chat.wait_for_prompt()
         chat.type("/help\r")
         chat.wait_for("/reset forgets")
         chat.type("/reset\r")
-        chat.wait_for("> ")
+        chat.wait_for_prompt()
         chat.type("\x04")
         self.assertEqual(chat.status(), 0)
         self.assertIn("Hello", (self.folder / "tandem" / "history").read_text())
@@ -196,15 +200,15 @@ class Chat(CliTest):
     def test_ctrl_c_stops_the_answer_and_not_the_program(self):
         model, *flags = endless_model(self.folder)
         chat = self.start(*flags, model=model)
-        chat.wait_for("> ")
+        chat.wait_for_prompt()
         chat.type("Hello\r")
         chat.wait_for("\n")
         time.sleep(0.3)
         chat.type("\x03")
         chat.wait_for("(stopped)")
-        chat.wait_for("> ")
+        chat.wait_for_prompt()
         chat.type("typed and forgotten\x03")
-        chat.wait_for("> ")
+        chat.wait_for_prompt()
         chat.type("\x04")
         self.assertEqual(chat.status(), 0)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SKIPPED = 77
-BLOCK = re.compile(r"^(<!-- not run by the test: .+ -->\n)?```(?:sh|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^(<!-- not run by the test: [^\n]+ -->\n)?```(?:sh|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(text):

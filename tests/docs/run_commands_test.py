@@ -28,6 +28,11 @@ test "$x" = 1
 {}
 echo end
 ```
+
+<!-- not run by the test: needs a terminal -->
+```sh
+exit 5
+```
 """
 
 
