@@ -15,7 +15,10 @@ struct Generator::Impl {
       : model(std::move(model_)),
         cache(std::move(cache_)),
         runner(make_step_runner(*model, *cache)),
-        scheduler(*runner, cache->impl().pages, Cache::kPageSize, std::move(tokenizer)) {}
+        scheduler(*runner, cache->impl().pages, Cache::kPageSize, std::move(tokenizer)) {
+    cache->impl().in_use = true;
+  }
+  ~Impl() { cache->impl().in_use = false; }
 
   std::shared_ptr<Model> model;
   std::shared_ptr<Cache> cache;
@@ -38,12 +41,9 @@ Generator::Generator(std::shared_ptr<Model> model, std::shared_ptr<Cache> cache,
         format("the tokenizer has {} ids, the model {} has {}", tokenizer->vocab_size(), info.name, info.vocab_size),
         "load the tokenizer from the model's own folder or file");
   }
-  const PageAllocator& pages = cache->impl().pages;
-  if (pages.num_free() != pages.num_pages()) {
-    fail_with_hint(
-        ErrorKind::kInvalidArgument,
-        format("{} of the cache's {} pages are in use", pages.num_pages() - pages.num_free(), pages.num_pages()),
-        "close the generator that uses this cache, or give each generator a cache of its own");
+  if (cache->impl().in_use) {
+    fail_with_hint(ErrorKind::kInvalidArgument, "the cache belongs to another generator",
+                   "destroy that generator first, or give each a cache of its own");
   }
   impl_ = std::make_unique<Impl>(std::move(model), std::move(cache), std::move(tokenizer));
 }

@@ -55,6 +55,7 @@ struct Cache::Impl {
   std::shared_ptr<Model> model;
   std::vector<std::unique_ptr<KvCache>> ranks;
   PageAllocator pages;
+  bool in_use = false;  ///< by a generator
 };
 
 /// Steps of `model` over `cache`, which outlive it.
