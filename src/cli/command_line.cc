@@ -54,7 +54,7 @@ struct CommandLine {
   CLI::App* config_show_command = nullptr;
 
   CommandLine() {
-    app.set_version_flag("--version", std::string(version()));
+    app.set_version_flag("--version", format("{} ({})", version(), commit()));
     app.require_subcommand(1);
     app.footer("Exit status: 0 done, 1 done with findings, 2 could not, 130 interrupted.");
     add_run();

@@ -321,7 +321,7 @@ std::string bench_jsonl(const Model& model, const BenchModelParameters& paramete
                         const std::string& command) {
   const ModelInfo& info = model.info();
   const Json common = {{"command", command},
-                       {"commit", std::string(version())},
+                       {"commit", std::string(commit())},
                        {"machine", format("{}, {} processors", cpu_name(), sysconf(_SC_NPROCESSORS_ONLN))},
                        {"unix_time", static_cast<std::int64_t>(std::time(nullptr))},
                        {"model", info.name},
