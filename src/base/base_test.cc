@@ -73,6 +73,7 @@ TEST(Json, NamesFileAndByteOfAnError) {
   }
   EXPECT_THROW(parse_json("{\"a\": 1, \"a\": 2}", "x"), Error);
   EXPECT_THROW(parse_json(std::string(100000, '['), "x"), Error);
+  EXPECT_THROW(parse_json("[22e22222]", "x"), Error);  // found by fuzzing: no parse error, but out of range
 }
 
 TEST(MappedFile, ReportsWhatCannotBeOpened) {

@@ -21,12 +21,14 @@ Json parse_json(std::string_view text, std::string_view origin) {
     if (event == Json::parse_event_t::object_start) keys.emplace_back();
     if (event == Json::parse_event_t::object_end) keys.pop_back();
     if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second) {
-      fail(ErrorKind::kBadFile, "{}: JSON has the key \"{}\" twice in one object", origin, parsed.get<std::string>());
+      fail(ErrorKind::kBadFile, "{}: JSON has the key {} twice in one object", origin, parsed.dump());
     }
     return true;
   };
   try {
     return Json::parse(text.begin(), text.end(), check);
+  } catch (const Json::out_of_range& error) {  // a number such as 1e999; the parser does not say where
+    fail(ErrorKind::kBadFile, "{}: broken JSON: {}", origin, error.what());
   } catch (const Json::parse_error& error) {
     fail(ErrorKind::kBadFile, "{}: broken JSON at byte {}: {}", origin, error.byte, error.what());
   }
