@@ -79,6 +79,15 @@ TEST(ModelInit, WrongValuesAreRefusedByName) {
   EXPECT_NE(refusal("{}").find("model_dir is missing"), std::string::npos);
 }
 
+TEST(ModelInit, ACacheThatNoMachineHoldsIsRefused) {
+  try {
+    model_init::init_from_dict(format(R"({{"model_dir": "{}", "cache": 9223372036854775807}})", kModel));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kOutOfMemory) << error.what();
+  }
+}
+
 TEST(ModelInit, TextThatIsNoJsonIsNamedByByte) {
   try {
     model_init::init_from_dict("{\"model_dir\": ");
