@@ -72,7 +72,8 @@ double flops_of(const OpenedModel& opened, std::int64_t tokens) {
   return flops;
 }
 
-#if defined(__x86_64__)
+// ThreadSanitizer instruments the function that picks a clone, which runs before the sanitizer is set up.
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
 __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
 std::uint64_t
