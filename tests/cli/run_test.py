@@ -6,6 +6,7 @@ import pty
 import select
 import signal
 import subprocess
+import termios
 import time
 import unittest
 
@@ -130,13 +131,11 @@ class Interruption(CliTest):
             self.assertLess(time.monotonic() - sent, 1.0 * SLOWDOWN)
 
     def test_ctrl_c_ends_loading(self):
-        process = subprocess.Popen([TANDEM, "run", "dummy:llama-3.2-1b", "-p", "Hello"], stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE)
-        time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
+        terminal = Terminal("run", "dummy:llama-3.2-1b", "-p", "Hello")
+        terminal.wait_for("loading")
+        os.kill(terminal.pid, signal.SIGINT)
         sent = time.monotonic()
-        process.communicate(timeout=20)
-        self.assertEqual(process.returncode, 130)
+        self.assertEqual(terminal.status(), 130)
         self.assertLess(time.monotonic() - sent, 1.5 * SLOWDOWN)
 
 
@@ -154,25 +153,27 @@ class Terminal:
         self.pid = pid
         self.screen = ""
 
-    def wait_for(self, text, timeout=30):
+    def wait_until(self, happened, what, timeout=30):
         deadline = time.monotonic() + timeout
-        while text not in self.screen:
+        while not happened():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"waited for {what}, saw {self.screen!r}")
             ready, _, _ = select.select([self.fd], [], [], 0.1)
             if ready:
                 try:
                     self.screen += os.read(self.fd, 65536).decode(errors="replace")
-                except OSError:
-                    break
-            if time.monotonic() > deadline:
-                break
-        if text not in self.screen:
-            raise AssertionError(f"waited for {text!r}, saw {self.screen!r}")
+                except OSError as error:
+                    raise AssertionError(f"waited for {what}, the program ended after {self.screen!r}") from error
+
+    def wait_for(self, text):
+        self.wait_until(lambda: text in self.screen, repr(text))
         before, _, self.screen = self.screen.partition(text)
         return before
 
     def wait_for_prompt(self):
         self.wait_for("> ")
-        time.sleep(0.2)  # libedit prints the prompt a moment before it takes Ctrl-C from the terminal
+        # libedit prints the prompt a moment before it makes Ctrl-C a key.
+        self.wait_until(lambda: not termios.tcgetattr(self.fd)[3] & termios.ISIG, "a line editor that takes Ctrl-C")
 
     def type(self, text):
         os.write(self.fd, text.encode())
@@ -209,7 +210,7 @@ class Chat(CliTest):
         chat.wait_for_prompt()
         chat.type("Hello\r")
         chat.wait_for("\n")
-        time.sleep(0.3)
+        chat.wait_until(lambda: len(chat.screen) > 40, "a part of the answer")
         chat.type("\x03")
         chat.wait_for("(stopped)")
         chat.wait_for_prompt()
