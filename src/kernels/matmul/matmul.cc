@@ -42,6 +42,17 @@ void check_arguments(ConstTensor x, std::span<const MatmulPart> parts) {
 void matmul_rows(const Stream& stream, ConstTensor x, std::span<const MatmulPart> parts, const RowKernels& kernels) {
   const std::int64_t num_tokens = x.size(0), cols = x.size(1);
   const float* x_data = x.data<float>();
+  thread_local std::vector<ArrangedX> storage;  // keeps its memory from call to call
+  storage.resize(std::max(storage.size(), parts.size()));
+  // Of this thread, for the threads that run the shares.
+  ArrangedX* const arranged = storage.data();
+  const auto arranged_index = [&](std::size_t part) {  // parts of one dtype share theirs
+    const auto same = [&](const MatmulPart& other) { return other.w.dtype == parts[part].w.dtype; };
+    return static_cast<std::size_t>(std::find_if(parts.begin(), parts.end(), same) - parts.begin());
+  };
+  for (std::size_t i = 0; num_tokens == 1 && i < parts.size(); ++i) {
+    if (arranged_index(i) == i) kernels.arrange(x_data, cols, parts[i].w.dtype, arranged[i]);
+  }
   std::size_t total = 0;
   for (const MatmulPart& part : parts) total += part.w.bytes();
   const auto num_shares = static_cast<std::int64_t>(
@@ -53,7 +64,8 @@ void matmul_rows(const Stream& stream, ConstTensor x, std::span<const MatmulPart
     const std::size_t begin = total * static_cast<std::size_t>(first) / static_cast<std::size_t>(num_shares);
     const std::size_t end = total * static_cast<std::size_t>(last) / static_cast<std::size_t>(num_shares);
     std::size_t offset = 0;
-    for (const MatmulPart& part : parts) {
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const MatmulPart& part = parts[i];
       const std::size_t row_bytes = dtype_bytes(part.w.dtype, cols);
       const auto row_at = [&](std::size_t byte) {
         if (byte <= offset) return std::int64_t{0};
@@ -61,6 +73,7 @@ void matmul_rows(const Stream& stream, ConstTensor x, std::span<const MatmulPart
         return std::min(part.w.rows, static_cast<std::int64_t>((byte - offset + row_bytes - 1) / row_bytes));
       };
       RowTask task{.w = &part.w, .y_stride = part.w.rows, .bias = bias_of(part)};
+      if (num_tokens == 1) task.arranged = &arranged[arranged_index(i)];
       task.row_begin = row_at(begin);
       task.row_end = last == num_shares ? part.w.rows : row_at(end);
       for (std::int64_t t = 0; t < num_tokens && task.row_begin < task.row_end; t += kernels.max_tokens) {

@@ -54,11 +54,12 @@ std::span<const RowKernels> row_kernels() {
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
     if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
+      if (__builtin_cpu_supports("avx512vnni")) kernels.push_back(kRowKernelsAvx512Vnni);
       kernels.push_back(kRowKernelsAvx512);
     }
     if (avx2) kernels.push_back(kRowKernelsAvx2);
 #endif
-    kernels.push_back({"plain", kMaxTokens, dot, dequantise_row});
+    kernels.push_back({"plain", kMaxTokens, [](const float*, std::int64_t, DType, ArrangedX&) {}, dot, dequantise_row});
     return kernels;
   }();
   return kKernels;

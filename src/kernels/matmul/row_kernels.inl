@@ -12,8 +12,9 @@ constexpr int kUnit = 32;                     // elements
 constexpr int kUnitVectors = kUnit / kLanes;  // vectors that hold them
 constexpr int kChunkUnits = 8;
 constexpr int kChunk = kUnit * kChunkUnits;
+constexpr int kFloatsPerLine = sizeof(ArrangedX::Line) / sizeof(float);
 // Ahead of the hardware's prefetcher, which stops at the end of each 4 KiB page.
-constexpr int kPrefetchBytes = 2048;
+constexpr int kPrefetchBytes = 4096;
 
 struct alignas(64) Scales {
   float pairs[2 * kChunkUnits];
@@ -190,16 +191,16 @@ struct PlainBF16 : Plain<2> {
   }
 };
 
-inline float* align_to_vector(float* p) {
-  constexpr std::uintptr_t kBytes = kLanes * sizeof(float);
-  return reinterpret_cast<float*>((reinterpret_cast<std::uintptr_t>(p) + kBytes - 1) / kBytes * kBytes);
-}
-
 // x for dot_one_token. A byte of two 4-bit weights converts to low + 16 * high in one instruction, so the high half
 // need not be cut out: x_low * low + x_high * high = (x_low - x_high / 16) * low + x_high / 16 * (low + 16 * high).
 // sums: (0, sum of x over block 0, 0, sum over block 1, ...), then zeros: against (scale, offset) pairs.
 template <bool kNibbles>
-TANDEM_SIMD_FUNCTION void arrange(const float* x, std::int64_t num_units, float* arranged, float* sums) {
+TANDEM_SIMD_FUNCTION void arrange_floats(const float* x, std::int64_t cols, ArrangedX& out) {
+  const std::int64_t num_units = cols / kUnit;
+  out.values.resize(static_cast<std::size_t>(cols + kFloatsPerLine - 1) / kFloatsPerLine);
+  out.sums.resize(static_cast<std::size_t>(2 * (num_units + kChunkUnits)));
+  auto* arranged = reinterpret_cast<float*>(out.values.data());
+  float* const sums = out.sums.data();
   for (std::int64_t u = 0; u < num_units; ++u, x += kUnit, arranged += kUnit) {
     Floats sum = zero();
     for (int v = 0; v < kUnitVectors; ++v) {
@@ -281,18 +282,14 @@ TANDEM_SIMD_FUNCTION void dot_format(const RowTask& task) {
 
 // One token, blocks of 32 with one scale: the sum over a block of q * x first, then once times the scale; offsets times
 // the sums of x over blocks, eight blocks at a time. This saves a fifth of the instructions of dot_format, which would
-// otherwise take longer than the memory does. x is arranged for the format once a call (arrange).
+// otherwise take longer than the memory does. x is arranged for the format (arrange_floats).
 template <class Format>
 TANDEM_SIMD_FUNCTION void dot_one_token(const RowTask& task) {
   const ConstMatrix& w = *task.w;
   constexpr int kRows = 4;
   const std::int64_t num_units = w.cols / kUnit;
-  thread_local std::vector<float> arranged_x, block_sums;
-  arranged_x.resize(static_cast<std::size_t>(w.cols + kLanes));
-  block_sums.resize(static_cast<std::size_t>(2 * (num_units + kChunkUnits)));
-  float* const x = align_to_vector(arranged_x.data());
-  float* const sums = block_sums.data();
-  arrange<Format::kNibbles>(task.x, num_units, x, sums);
+  const auto* const x = reinterpret_cast<const float*>(task.arranged->values.data());
+  const float* const sums = task.arranged->sums.data();
   // Four rows at a time: x is loaded once for all, and four independent sums hide the latency of each.
   const auto add_rows = [&](const std::byte* const* rows, Floats* sum) TANDEM_SIMD_LAMBDA {
     const std::byte* p[kRows];
@@ -361,10 +358,10 @@ TANDEM_SIMD_FUNCTION void dot_one_token(const RowTask& task) {
 
 template <class Format>
 void dot_tokens(const RowTask& task) {
-  if (task.num_tokens == 1) {
-    if constexpr (requires { &Format::raw_unit; }) return dot_one_token<Format>(task);
-    return dot_format<Format, 1>(task);
+  if constexpr (requires { &Format::raw_unit; }) {
+    if (task.arranged != nullptr) return dot_one_token<Format>(task);
   }
+  if (task.num_tokens == 1) return dot_format<Format, 1>(task);
   if (task.num_tokens == 2) return dot_format<Format, 2>(task);
   if (task.num_tokens <= 4) return dot_format<Format, 4>(task);
   if constexpr (kMaxTokens > 4) return dot_format<Format, kMaxTokens>(task);
@@ -417,6 +414,12 @@ void with_format(DType dtype, const Body& body) {
     default:
       fail(ErrorKind::kInternal, "matmul: no weights of {}", to_string(dtype));
   }
+}
+
+void arrange(const float* x, std::int64_t cols, DType dtype, ArrangedX& out) {
+  with_format(dtype, [&]<class Format>() {
+    if constexpr (requires { &Format::raw_unit; }) arrange_floats<Format::kNibbles>(x, cols, out);
+  });
 }
 
 void dot(const RowTask& task) {

@@ -169,7 +169,7 @@ TANDEM_SIMD void scale_k_pairs(const std::byte* p, std::uint64_t scales, std::ui
 
 }  // namespace
 
-const RowKernels kRowKernelsAvx2{"avx2", kMaxTokens, dot, decode};
+const RowKernels kRowKernelsAvx2{"avx2", kMaxTokens, arrange, dot, decode};
 
 }  // namespace tandem
 
