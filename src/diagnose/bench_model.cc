@@ -153,9 +153,17 @@ class ReadBench {
     });
   }
 
-  double run() {
+  // Mean of `passes` over all the buffers.
+  double run(int passes) {
     const auto start = Clock::now();
+    for (int pass = 0; pass < passes; ++pass) read_all();
     std::size_t total = 0;
+    for (const RankReads& reads : reads_) total += reads.total;
+    return static_cast<double>(total) * passes / seconds_since(start);
+  }
+
+ private:
+  void read_all() {
     runtime_.team().run([&](RankContext& rank) {
       const RankReads& reads = reads_[static_cast<std::size_t>(rank.rank)];
       const auto* data = static_cast<const std::byte*>(buffers_[static_cast<std::size_t>(rank.rank)].data());
@@ -174,42 +182,65 @@ class ReadBench {
         }
       });
     });
-    for (const RankReads& reads : reads_) total += reads.total;
-    return static_cast<double>(total) / seconds_since(start);
   }
 
- private:
   ModelRuntime& runtime_;
   std::vector<RankReads> reads_;
   std::vector<Buffer> buffers_;
   std::atomic<std::uint64_t> sink_{0};
 };
 
-// f32 products of 768 x 768 x 768 in every thread of every rank at once. Flop/s.
-double gemm_rate(ModelRuntime& runtime) {
-  constexpr int kSize = 768;
-  constexpr int kRepeats = 4;
-  double slowest = 0;
-  std::mutex mutex;
-  std::int64_t threads_in_all = 0;
-  runtime.team().run([&](RankContext& rank) {
-    const std::int64_t threads = rank.stream.num_threads();
-    rank.comm.barrier();
-    const auto start = Clock::now();
-    rank.stream.parallel_for(threads, 1, [&](std::int64_t, std::int64_t) {
-      std::vector<float> a(kSize * kSize, 0.5f), b(kSize * kSize, 0.25f), c(kSize * kSize);
-      for (int repeat = 0; repeat < kRepeats; ++repeat) {
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, kSize, kSize, kSize, 1.0f, a.data(), kSize, b.data(),
-                    kSize, 0.0f, c.data(), kSize);
-      }
+// f32 products of 768 x 768 x 768 in every thread of every rank at once.
+class GemmBench {
+ public:
+  explicit GemmBench(ModelRuntime& runtime) : runtime_(runtime) {
+    matrices_.resize(static_cast<std::size_t>(runtime.world_size()));
+    runtime_.team().run([&](RankContext& rank) {
+      auto& mine = matrices_[static_cast<std::size_t>(rank.rank)];
+      mine.resize(static_cast<std::size_t>(rank.stream.num_threads()));
+      for_each_thread(rank, [&](std::size_t thread) { mine[thread].assign(3 * kElements, 0.5f); });
     });
-    const double seconds = seconds_since(start);
-    const std::lock_guard lock(mutex);
-    slowest = std::max(slowest, seconds);
-    threads_in_all += threads;
-  });
-  return 2.0 * kSize * kSize * kSize * kRepeats * static_cast<double>(threads_in_all) / slowest;
-}
+  }
+
+  // Flop/s of all threads; the slowest rank's time counts.
+  double run() {
+    double slowest = 0;
+    std::int64_t products = 0;
+    std::mutex mutex;
+    runtime_.team().run([&](RankContext& rank) {
+      auto& mine = matrices_[static_cast<std::size_t>(rank.rank)];
+      rank.comm.barrier();
+      const auto start = Clock::now();
+      for_each_thread(rank, [&](std::size_t thread) {
+        float* const a = mine[thread].data();
+        for (int repeat = 0; repeat < kRepeats; ++repeat) {
+          cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, kSize, kSize, kSize, 1.0f, a, kSize, a + kElements,
+                      kSize, 0.0f, a + 2 * kElements, kSize);
+        }
+      });
+      const double seconds = seconds_since(start);
+      const std::lock_guard lock(mutex);
+      slowest = std::max(slowest, seconds);
+      products += kRepeats * rank.stream.num_threads();
+    });
+    return 2.0 * kSize * kSize * kSize * static_cast<double>(products) / slowest;
+  }
+
+ private:
+  static constexpr int kSize = 768;
+  static constexpr std::size_t kElements = kSize * kSize;
+  static constexpr int kRepeats = 4;
+
+  template <class Body>
+  static void for_each_thread(const RankContext& rank, const Body& body) {
+    rank.stream.parallel_for(rank.stream.num_threads(), 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t thread = begin; thread < end; ++thread) body(static_cast<std::size_t>(thread));
+    });
+  }
+
+  ModelRuntime& runtime_;
+  std::vector<std::vector<std::vector<float>>> matrices_;  // of each rank's threads: a, b and c
+};
 
 std::string cpu_name() {
   std::ifstream file("/proc/cpuinfo");
@@ -217,6 +248,16 @@ std::string cpu_name() {
     if (line.starts_with("model name")) return line.substr(line.find(": ") + 2);
   }
   return "unknown";
+}
+
+// Median over samples of work / seconds / rate. The speed of a shared machine changes between samples by more than
+// what is to be seen; a sample and the rate measured round it change together.
+double median_share(double work, const Samples& seconds, const Samples& rates) {
+  Samples shares;
+  for (std::size_t i = 0; i < seconds.values.size(); ++i) {
+    shares.values.push_back(work / seconds.values[i] / rates.values[i]);
+  }
+  return shares.median();
 }
 
 Json samples_json(const Samples& samples, const char* unit) {
@@ -256,39 +297,45 @@ BenchModelResult bench_model(std::shared_ptr<Model> model, const BenchModelParam
   }
   result.prefill_flops = flops_of(runtime.opened(), parameters.prompt);
 
+  {  // once each for warm-up; the comparisons' own buffers are not the model's
+    BenchSequences(model, 1, parameters.prompt).run(0, parameters.prompt);
+    BenchSequences sequences(model, parameters.batch, parameters.context + parameters.tokens);
+    sequences.run(0, parameters.context + 1);
+    result.cache_bytes = sequences.cache_bytes();
+    result.peak_resident_bytes = process_memory().peak_resident_bytes;
+  }
   {
     BenchSequences prompts(model, 1, parameters.prompt);
-    prompts.run(0, parameters.prompt);  // warm-up
-    gemm_rate(runtime);
+    prompts.run(0, parameters.prompt);                                  // warm-up
+    result.peak_resident_bytes = process_memory().peak_resident_bytes;  // before the tests' own buffers
+    GemmBench gemm(runtime);
+    gemm.run();
     for (int sample = 0; sample < parameters.samples; ++sample) {
-      result.gemm_rate.values.push_back(gemm_rate(runtime));
+      result.gemm_rate.values.push_back(gemm.run());
       result.prefill_s.values.push_back(prompts.run(0, parameters.prompt));
       note(format("prefill {}/{}: {:.0f} tokens/s", sample + 1, parameters.samples,
                   parameters.prompt / result.prefill_s.values.back()));
     }
   }
   BenchSequences sequences(model, parameters.batch, parameters.context + parameters.tokens);
-  result.cache_bytes = sequences.cache_bytes();
   sequences.run(0, parameters.context);
-  sequences.run(parameters.context, parameters.context + 1);
-  result.peak_resident_bytes = process_memory().peak_resident_bytes;  // before the read test's own buffers
-
   ReadBench read(runtime, std::move(reads));
-  read.run();
+  const int passes = std::max(1, parameters.tokens / 4);  // half as long as the steps, roughly, with those after them
+  read.run(passes);
   for (int sample = 0; sample < parameters.samples; ++sample) {
-    result.read_bandwidth.values.push_back(read.run());
+    const double before = read.run(passes);
     double seconds = 0;
     for (int token = 0; token < parameters.tokens; ++token) {
       seconds += sequences.run(parameters.context + token, parameters.context + token + 1);
     }
     result.decode_step_s.values.push_back(seconds / parameters.tokens);
-    result.read_bandwidth.values.push_back(read.run());
+    result.read_bandwidth.values.push_back(2 / (1 / before + 1 / read.run(passes)));
     note(format("decode {}/{}: {:.1f} tokens/s", sample + 1, parameters.samples,
                 parameters.batch / result.decode_step_s.values.back()));
   }
   result.decode_share =
-      static_cast<double>(result.decode_bytes) / result.decode_step_s.median() / result.read_bandwidth.median();
-  result.prefill_share = result.prefill_flops / result.prefill_s.median() / result.gemm_rate.median();
+      median_share(static_cast<double>(result.decode_bytes), result.decode_step_s, result.read_bandwidth);
+  result.prefill_share = median_share(result.prefill_flops, result.prefill_s, result.gemm_rate);
   return result;
 }
 

@@ -33,8 +33,8 @@ struct BenchModelResult {
   Samples gemm_rate;       ///< flop/s of f32 matrix products in all threads at once
   std::uint64_t decode_bytes = 0;  ///< weight bytes that a step reads
   double prefill_flops = 0;        ///< of the prompt's matrix products
-  double decode_share = 0;         ///< decode_bytes / median step / median bandwidth
-  double prefill_share = 0;        ///< prefill_flops / median prompt / median rate
+  double decode_share = 0;         ///< median over samples of decode_bytes / step / bandwidth measured round it
+  double prefill_share = 0;        ///< median over samples of prefill_flops / prompt / rate measured before it
   std::uint64_t peak_resident_bytes = 0;
   std::uint64_t cache_bytes = 0;
 };
