@@ -42,19 +42,28 @@ void check_arguments(ConstTensor x, std::span<const MatmulPart> parts) {
 void matmul_rows(const Stream& stream, ConstTensor x, std::span<const MatmulPart> parts, const RowKernels& kernels) {
   const std::int64_t num_tokens = x.size(0), cols = x.size(1);
   const float* x_data = x.data<float>();
-  thread_local std::vector<ArrangedX> storage;  // keeps its memory from call to call
-  storage.resize(std::max(storage.size(), parts.size()));
-  // Of this thread, for the threads that run the shares.
-  ArrangedX* const arranged = storage.data();
-  const auto arranged_index = [&](std::size_t part) {  // parts of one dtype share theirs
-    const auto same = [&](const MatmulPart& other) { return other.w.dtype == parts[part].w.dtype; };
-    return static_cast<std::size_t>(std::find_if(parts.begin(), parts.end(), same) - parts.begin());
+  struct Rows {
+    std::size_t row_bytes, bytes;
+    const ArrangedX* arranged;
   };
-  for (std::size_t i = 0; num_tokens == 1 && i < parts.size(); ++i) {
-    if (arranged_index(i) == i) kernels.arrange(x_data, cols, parts[i].w.dtype, arranged[i]);
-  }
+  thread_local std::vector<Rows> rows_scratch;  // these keep their memory from call to call
+  thread_local std::vector<ArrangedX> arranged_scratch;
+  rows_scratch.clear();
+  arranged_scratch.resize(std::max(arranged_scratch.size(), parts.size()));
   std::size_t total = 0;
-  for (const MatmulPart& part : parts) total += part.w.bytes();
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const ConstMatrix& w = parts[i].w;
+    const ArrangedX* arranged = nullptr;
+    if (num_tokens == 1) {  // parts of one dtype share it
+      std::size_t same = 0;
+      while (parts[same].w.dtype != w.dtype) ++same;
+      if (same == i) kernels.arrange(x_data, cols, w.dtype, arranged_scratch[i]);
+      arranged = &arranged_scratch[same];
+    }
+    rows_scratch.push_back({dtype_bytes(w.dtype, cols), w.bytes(), arranged});
+    total += w.bytes();
+  }
+  const Rows* const rows = rows_scratch.data();  // this thread's, for those that run the shares
   const auto num_shares = static_cast<std::int64_t>(
       std::clamp<std::size_t>(total * static_cast<std::size_t>(num_tokens) / kMinShareBytes, 1,
                               static_cast<std::size_t>(stream.num_threads() * kSharesPerThread)));
@@ -64,25 +73,26 @@ void matmul_rows(const Stream& stream, ConstTensor x, std::span<const MatmulPart
     const std::size_t begin = total * static_cast<std::size_t>(first) / static_cast<std::size_t>(num_shares);
     const std::size_t end = total * static_cast<std::size_t>(last) / static_cast<std::size_t>(num_shares);
     std::size_t offset = 0;
-    for (std::size_t i = 0; i < parts.size(); ++i) {
+    for (std::size_t i = 0; i < parts.size(); offset += rows[i].bytes, ++i) {
       const MatmulPart& part = parts[i];
-      const std::size_t row_bytes = dtype_bytes(part.w.dtype, cols);
       const auto row_at = [&](std::size_t byte) {
         if (byte <= offset) return std::int64_t{0};
-        if (row_bytes == 0) return part.w.rows;
-        return std::min(part.w.rows, static_cast<std::int64_t>((byte - offset + row_bytes - 1) / row_bytes));
+        if (rows[i].row_bytes == 0) return part.w.rows;
+        const std::size_t row = (byte - offset + rows[i].row_bytes - 1) / rows[i].row_bytes;
+        return std::min(part.w.rows, static_cast<std::int64_t>(row));
       };
-      RowTask task{.w = &part.w, .y_stride = part.w.rows, .bias = bias_of(part)};
-      if (num_tokens == 1) task.arranged = &arranged[arranged_index(i)];
-      task.row_begin = row_at(begin);
-      task.row_end = last == num_shares ? part.w.rows : row_at(end);
+      RowTask task{.w = &part.w,
+                   .row_begin = row_at(begin),
+                   .row_end = last == num_shares ? part.w.rows : row_at(end),
+                   .y_stride = part.w.rows,
+                   .bias = bias_of(part),
+                   .arranged = rows[i].arranged};
       for (std::int64_t t = 0; t < num_tokens && task.row_begin < task.row_end; t += kernels.max_tokens) {
         task.num_tokens = static_cast<int>(std::min<std::int64_t>(kernels.max_tokens, num_tokens - t));
         task.x = x_data + t * cols;
         task.y = part.y.data<float>() + t * part.w.rows;
         kernels.dot(task);
       }
-      offset += part.w.bytes();
     }
   });
 }

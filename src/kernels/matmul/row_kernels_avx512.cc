@@ -260,8 +260,11 @@ struct ByteGroup {  // q8_0, as q + 128
 template <class Group>
 TANDEM_SIMD_FUNCTION void arrange_digits(const float* x, std::int64_t cols, ArrangedX& out) {
   const std::int64_t num_units = cols / kUnit, padded = (num_units + kChunkUnits - 1) / kChunkUnits * kChunkUnits;
-  out.values.assign(static_cast<std::size_t>(padded / Group::kUnits * Group::kVectors * kDigits), {});
-  out.sums.assign(static_cast<std::size_t>(2 * padded), 0.f);
+  out.values.resize(static_cast<std::size_t>(padded / Group::kUnits * Group::kVectors * kDigits));
+  out.sums.resize(static_cast<std::size_t>(2 * padded));
+  std::fill(out.values.begin() + num_units / Group::kUnits * Group::kVectors * kDigits, out.values.end(),
+            ArrangedX::Line{});
+  std::fill(out.sums.begin() + 2 * num_units, out.sums.end(), 0.f);
   for (std::int64_t u = 0; u < num_units; ++u) {
     const Floats halves[2] = {load(x + u * kUnit), load(x + u * kUnit + kLanes)};
     // As integers, magnitudes order like the floats, and those that are not finite come last.
