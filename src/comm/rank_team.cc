@@ -4,6 +4,7 @@
 #include <exception>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -71,7 +72,13 @@ struct RankTeam::Impl {
     for (int r = 0; r < options.world_size; ++r) {
       ranks[static_cast<std::size_t>(r)].stream.emplace(Stream::cpu(options.threads_per_rank, r));
     }
-    for (int r = 1; r < options.world_size; ++r) threads.emplace_back([this, r] { serve(r); });
+    for (int r = 1; r < options.world_size; ++r) {
+      try {
+        threads.emplace_back([this, r] { serve(r); });
+      } catch (const std::system_error& error) {
+        fail(ErrorKind::kOutOfMemory, "cannot start the thread of rank {}: {}", r, error.what());
+      }
+    }
   }
 
   void serve(int rank) {

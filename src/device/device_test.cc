@@ -1,9 +1,14 @@
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
-#include <numeric>
+#include <fstream>
 #include <vector>
 
+#include "base/error.h"
 #include "device/buffer.h"
 #include "device/stream.h"
 
@@ -32,6 +37,44 @@ TEST(ThreadPool, ManyRegionsInARowLoseNoWork) {
     stream.parallel_for(4, 1, [&](std::int64_t begin, std::int64_t end) { sum += end - begin; });
   }
   EXPECT_EQ(sum.load(), 20000);
+}
+
+// While it lives, the process has room for the stacks of three more threads.
+class RoomForThreeThreads {
+ public:
+  RoomForThreeThreads() {
+    pthread_getattr_default_np(&default_attributes_);
+    pthread_attr_t large = default_attributes_;
+    pthread_attr_setstacksize(&large, kStackBytes);
+    pthread_setattr_default_np(&large);
+    getrlimit(RLIMIT_AS, &default_limit_);
+    std::size_t pages_in_use = 0;
+    std::ifstream("/proc/self/statm") >> pages_in_use;
+    const rlimit limit{pages_in_use * static_cast<std::size_t>(getpagesize()) + kStackBytes * 7 / 2,
+                       default_limit_.rlim_max};
+    setrlimit(RLIMIT_AS, &limit);
+  }
+  ~RoomForThreeThreads() {
+    setrlimit(RLIMIT_AS, &default_limit_);
+    pthread_setattr_default_np(&default_attributes_);
+  }
+
+ private:
+  static constexpr std::size_t kStackBytes = std::size_t{256} << 20;
+  pthread_attr_t default_attributes_{};
+  rlimit default_limit_{};
+};
+
+TEST(ThreadPool, SaysWhichThreadCannotBeStarted) {
+  const RoomForThreeThreads room;
+  try {
+    const Stream stream = Stream::cpu(8);
+    FAIL() << "room for all of them";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kOutOfMemory);
+    EXPECT_TRUE(std::string(error.what()).starts_with("cannot start thread 5 of 8: ")) << error.what();
+    EXPECT_NE(error.hint().find("threads"), std::string::npos);
+  }
 }
 
 TEST(ThreadPool, RethrowsAndStaysUsable) {

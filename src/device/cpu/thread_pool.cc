@@ -4,6 +4,7 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -45,7 +46,13 @@ struct ThreadPool::Shared {
   std::mutex error_mutex;
   std::exception_ptr error;  // of the first chunk that failed
   std::int64_t error_chunk = 0;
-  std::vector<std::jthread> threads;
+  std::vector<std::jthread> threads;  // last: joined before what they use is gone
+
+  ~Shared() {
+    stop.store(true, std::memory_order_relaxed);
+    generation.fetch_add(1, std::memory_order_release);
+    generation.notify_all();
+  }
 
   void run() {
     for (std::int64_t chunk; (chunk = next_chunk.fetch_add(1, std::memory_order_relaxed)) < work.num_chunks;) {
@@ -85,15 +92,17 @@ ThreadPool::ThreadPool(int num_threads) : num_threads_(num_threads), shared_(std
   TANDEM_CHECK(num_threads >= 1, "num_threads {}", num_threads);
   if (static_cast<unsigned>(num_threads) > std::thread::hardware_concurrency()) shared_->num_polls = 0;
   for (int index = 1; index < num_threads; ++index) {
-    shared_->threads.emplace_back([shared = shared_.get()] { shared->worker(); });
+    try {
+      shared_->threads.emplace_back([shared = shared_.get()] { shared->worker(); });
+    } catch (const std::system_error& error) {
+      fail_with_hint(ErrorKind::kOutOfMemory,
+                     format("cannot start thread {} of {}: {}", index + 1, num_threads, error.what()),
+                     "use fewer threads, or raise the limits on threads and memory (ulimit -u, ulimit -v)");
+    }
   }
 }
 
-ThreadPool::~ThreadPool() {
-  shared_->stop.store(true, std::memory_order_relaxed);
-  shared_->generation.fetch_add(1, std::memory_order_release);
-  shared_->generation.notify_all();
-}
+ThreadPool::~ThreadPool() = default;
 
 void ThreadPool::parallel_for(std::int64_t count, std::int64_t grain,
                               const std::function<void(std::int64_t, std::int64_t)>& body) {

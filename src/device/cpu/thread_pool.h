@@ -10,7 +10,7 @@ namespace tandem {
 /// Called by one thread at a time (the rank's own). The caller works too: a pool of 1 has no thread of its own.
 class ThreadPool {
  public:
-  /// num_threads >= 1, the caller included.
+  /// num_threads >= 1, the caller included. Throws kOutOfMemory when the system refuses a thread.
   explicit ThreadPool(int num_threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
