@@ -16,6 +16,7 @@ inline constexpr int kMaxWorldSize = 16;
 struct GroupOptions {
   int world_size = 1;                                           ///< 1 to kMaxWorldSize
   std::chrono::nanoseconds timeout = std::chrono::seconds(10);  ///< of every wait for a peer; above 0, at most a day
+  int num_threads = 0;  ///< that work for the ranks, all together; 0: one a rank. Ranks poll only if all have a core
   std::uint32_t first_generation =
       0;  ///< where call counters start; calls are reported from 1. Tests start at the wrap.
 };

@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "comm/communicator.h"
+#include "comm/cpu/cpu_group.h"
 #include "comm/rank_team.h"
 #include "device/buffer.h"
 
@@ -33,6 +35,15 @@ TEST(Group, RefusesSizesAndTimeoutsOutOfRange) {
   for (const auto timeout :
        {std::chrono::nanoseconds(0), std::chrono::nanoseconds(-1), std::chrono::nanoseconds::max()}) {
     EXPECT_EQ(error_of([&] { Group({.timeout = timeout}); }).kind(), ErrorKind::kInvalidArgument);
+  }
+}
+
+TEST(Group, RanksPollOnlyWhereAllThreadsHaveACore) {
+  const auto cores = static_cast<int>(std::thread::hardware_concurrency());
+  EXPECT_GT(CpuGroup({.world_size = 1}).spin(), Clock::duration::zero());
+  EXPECT_EQ(CpuGroup({.world_size = 1, .num_threads = cores + 1}).spin(), Clock::duration::zero());
+  if (cores < kMaxWorldSize) {
+    EXPECT_EQ(CpuGroup({.world_size = cores + 1}).spin(), Clock::duration::zero());
   }
 }
 

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "comm/doorbell.h"
+#include "device/cpu/thread_pool.h"
 
 namespace tandem {
 namespace {
@@ -51,13 +52,16 @@ struct RankTeam::Impl {
     work.ring();
   }
 
+  /// Of all ranks together.
+  int num_threads() const { return options.world_size * options.threads_per_rank; }
+
   Group current_group() {
     const std::lock_guard lock(mutex);
     return *group;
   }
 
   void build() {
-    const Group fresh({.world_size = options.world_size, .timeout = options.timeout});
+    const Group fresh({.world_size = options.world_size, .timeout = options.timeout, .num_threads = num_threads()});
     std::vector<std::unique_ptr<Communicator>> comms;
     for (int r = 0; r < options.world_size; ++r) comms.push_back(make_communicator(options.backend, fresh, r));
     const std::lock_guard lock(mutex);
@@ -68,9 +72,10 @@ struct RankTeam::Impl {
 
   void start() {
     ranks = std::vector<Rank>(static_cast<std::size_t>(options.world_size));
-    if (ranks.size() <= std::thread::hardware_concurrency()) spin = kSpin;
+    if (has_core_each(num_threads())) spin = kSpin;
     for (int r = 0; r < options.world_size; ++r) {
-      ranks[static_cast<std::size_t>(r)].stream.emplace(Stream::cpu(options.threads_per_rank, r));
+      ranks[static_cast<std::size_t>(r)].stream.emplace(
+          Stream::cpu(options.threads_per_rank, r, num_threads() - options.threads_per_rank));
     }
     for (int r = 1; r < options.world_size; ++r) {
       try {

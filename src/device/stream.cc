@@ -16,8 +16,8 @@ Stream::Stream(Stream&&) noexcept = default;
 Stream& Stream::operator=(Stream&&) noexcept = default;
 Stream::~Stream() = default;
 
-Stream Stream::cpu(int num_threads, int device_index) {
-  return Stream({DeviceKind::kCpu, device_index}, std::make_unique<ThreadPool>(num_threads));
+Stream Stream::cpu(int num_threads, int device_index, int num_rivals) {
+  return Stream({DeviceKind::kCpu, device_index}, std::make_unique<ThreadPool>(num_threads, num_rivals));
 }
 
 void Stream::synchronize() const {

@@ -15,7 +15,8 @@ class ThreadPool;
 class Stream {
  public:
   /// A CPU stream: work runs at once, on the calling thread and num_threads - 1 others.
-  static Stream cpu(int num_threads, int device_index = 0);
+  /// `num_rivals`: threads that work at the same time, such as those of the other ranks.
+  static Stream cpu(int num_threads, int device_index = 0, int num_rivals = 0);
   Stream(Stream&&) noexcept;
   Stream& operator=(Stream&&) noexcept;
   ~Stream();

@@ -1,6 +1,8 @@
 #include "comm/cpu/cpu_group.h"
 
-#include <thread>
+#include <algorithm>
+
+#include "device/cpu/thread_pool.h"
 
 namespace tandem {
 namespace {
@@ -20,7 +22,7 @@ CpuGroup::CpuGroup(const GroupOptions& options)
       channels_(squared(options.world_size)),
       staging_(Device{}, ranks_.size() * 2 * kStagedBytes),
       slots_(Device{}, channels_.size() * kSlots * kSlotBytes),
-      spin_(ranks_.size() <= std::thread::hardware_concurrency() ? kSpin : Clock::duration::zero()) {
+      spin_(has_core_each(std::max(options.world_size, options.num_threads)) ? kSpin : Clock::duration::zero()) {
   for (Rank& rank : ranks_) rank.generation = options.first_generation * 2;
   for (Channel& channel : channels_) channel.sent = channel.received = options.first_generation;
 }

@@ -30,6 +30,10 @@ void pause_cpu() {
 
 }  // namespace
 
+bool has_core_each(int num_threads) {
+  return static_cast<unsigned>(num_threads) <= std::thread::hardware_concurrency();
+}
+
 struct ThreadPool::Shared {
   struct Work {
     std::int64_t count = 0;
@@ -42,7 +46,7 @@ struct ThreadPool::Shared {
   alignas(64) std::atomic<std::uint32_t> pending{0};     // workers still inside the region; the caller waits on it
   alignas(64) std::atomic<std::int64_t> next_chunk{0};
   std::atomic<bool> stop{false};
-  int num_polls = kSpinPolls;
+  int num_polls = 0;
   std::mutex error_mutex;
   std::exception_ptr error;  // of the first chunk that failed
   std::int64_t error_chunk = 0;
@@ -88,9 +92,10 @@ struct ThreadPool::Shared {
   }
 };
 
-ThreadPool::ThreadPool(int num_threads) : num_threads_(num_threads), shared_(std::make_unique<Shared>()) {
-  TANDEM_CHECK(num_threads >= 1, "num_threads {}", num_threads);
-  if (static_cast<unsigned>(num_threads) > std::thread::hardware_concurrency()) shared_->num_polls = 0;
+ThreadPool::ThreadPool(int num_threads, int num_rivals)
+    : num_threads_(num_threads), shared_(std::make_unique<Shared>()) {
+  TANDEM_CHECK(num_threads >= 1 && num_rivals >= 0, "num_threads {}, num_rivals {}", num_threads, num_rivals);
+  if (has_core_each(num_threads + num_rivals)) shared_->num_polls = kSpinPolls;
   for (int index = 1; index < num_threads; ++index) {
     try {
       shared_->threads.emplace_back([shared = shared_.get()] { shared->worker(); });
@@ -103,6 +108,10 @@ ThreadPool::ThreadPool(int num_threads) : num_threads_(num_threads), shared_(std
 }
 
 ThreadPool::~ThreadPool() = default;
+
+bool ThreadPool::polls() const {
+  return shared_->num_polls > 0;
+}
 
 void ThreadPool::parallel_for(std::int64_t count, std::int64_t grain,
                               const std::function<void(std::int64_t, std::int64_t)>& body) {

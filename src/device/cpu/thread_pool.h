@@ -7,16 +7,22 @@
 
 namespace tandem {
 
+/// Whether so many threads can run at once: only then is polling cheaper than sleeping, for all of them.
+bool has_core_each(int num_threads);
+
 /// Called by one thread at a time (the rank's own). The caller works too: a pool of 1 has no thread of its own.
 class ThreadPool {
  public:
-  /// num_threads >= 1, the caller included. Throws kOutOfMemory when the system refuses a thread.
-  explicit ThreadPool(int num_threads);
+  /// num_threads >= 1, the caller included. `num_rivals`: threads that work beside these, such as those of other ranks.
+  /// Throws kOutOfMemory when the system refuses a thread.
+  explicit ThreadPool(int num_threads, int num_rivals = 0);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int num_threads() const { return num_threads_; }
+  /// Whether workers poll for a moment before they sleep: where all threads, rivals included, have a core of their own.
+  bool polls() const;
 
   /// Calls body(begin, end) over disjoint ranges that cover [0, count), each at least `grain` long but for the last;
   /// returns when all are done. The ranges are a pure function of (count, grain, num_threads); which thread gets which
