@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <atomic>
 #include <fstream>
+#include <thread>
 #include <vector>
 
 #include "base/error.h"
 #include "device/buffer.h"
+#include "device/cpu/thread_pool.h"
 #include "device/stream.h"
 
 namespace tandem {
@@ -77,16 +79,36 @@ TEST(ThreadPool, SaysWhichThreadCannotBeStarted) {
   }
 }
 
+TEST(ThreadPool, PollsOnlyWhereAllThreadsHaveACore) {
+  const auto cores = static_cast<int>(std::thread::hardware_concurrency());
+  EXPECT_TRUE(ThreadPool(1).polls());
+  EXPECT_FALSE(ThreadPool(cores + 1).polls());
+  EXPECT_FALSE(ThreadPool(1, cores).polls());  // alone it has one, the other ranks' threads take it
+}
+
 TEST(ThreadPool, RethrowsAndStaysUsable) {
-  const Stream stream = Stream::cpu(3);
-  EXPECT_THROW(stream.parallel_for(3, 1,
-                                   [](std::int64_t begin, std::int64_t) {
-                                     if (begin == 2) fail(ErrorKind::kInternal, "range {}", begin);
-                                   }),
-               Error);
-  int calls = 0;
-  stream.parallel_for(1, 1, [&](std::int64_t, std::int64_t) { ++calls; });
-  EXPECT_EQ(calls, 1);
+  constexpr int kThreads = 3;
+  const Stream stream = Stream::cpu(kThreads);
+  for (int round = 0; round < 20; ++round) {
+    // The first three ranges meet, so each has a thread of its own. They fail in the order 2, 1, 0.
+    std::atomic<int> met{0};
+    std::atomic<std::int64_t> next_to_fail{kThreads - 1};
+    try {
+      stream.parallel_for(kThreads, 1, [&](std::int64_t begin, std::int64_t end) {
+        ASSERT_EQ(end, begin + 1);
+        for (++met; met.load() < kThreads;) std::this_thread::yield();
+        while (next_to_fail.load() != begin) std::this_thread::yield();
+        --next_to_fail;
+        fail(ErrorKind::kInternal, "range {}", begin);
+      });
+      ADD_FAILURE() << "nothing was thrown";
+    } catch (const Error& error) {
+      EXPECT_STREQ(error.what(), "range 0");
+    }
+    std::atomic<std::int64_t> sum{0};
+    stream.parallel_for(100, 1, [&](std::int64_t begin, std::int64_t end) { sum += end - begin; });
+    EXPECT_EQ(sum.load(), 100);
+  }
 }
 
 TEST(Tensor, SlicesRowsOfQuantisedMatrices) {
