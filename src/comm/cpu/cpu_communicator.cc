@@ -76,25 +76,24 @@ class CpuCommunicator final : public Communicator {
     exchange(call, x.raw(), x.bytes(), out.raw(), x.bytes(), [&](bool staged) {
       if (staged) {
         void* const output = out.raw();
-        return sum(stream, call.dtype, 0, call.count, {&output, 1});
+        return sum(stream, call.dtype, 0, call.count, {&output, 1}, 0);
       }
       const std::int64_t units = (call.count + kShareUnit - 1) / kShareUnit;
       const auto begin = [&](int r) { return std::min(call.count, units * r / world_size() * kShareUnit); };
       std::array<void*, kMaxWorldSize> outputs;
       for (int r = 0; r < world_size(); ++r) outputs[static_cast<std::size_t>(r)] = peer(r).output;
       sum(stream, call.dtype, begin(rank()), begin(rank() + 1),
-          std::span(outputs).first(static_cast<std::size_t>(world_size())));
+          std::span(outputs).first(static_cast<std::size_t>(world_size())), 0);
     });
   }
 
   void do_reduce_scatter(const Stream& stream, Tensor out, ConstTensor x, const Shares& shares) override {
     const Call call = with_shares({.op = Collective::kReduceScatter, .dtype = x.dtype()}, shares);
     exchange(call, x.raw(), x.bytes(), nullptr, x.bytes(), [&](bool) {
-      // Element i of the input goes to element i - begin of the output: the same index, seen from an earlier start.
-      const std::int64_t begin = shares.begin(rank());
       if (shares.count(rank()) == 0) return;
-      void* start = static_cast<std::byte*>(out.raw()) - dtype_bytes(x.dtype(), begin);
-      sum(stream, call.dtype, begin, shares.begin(rank() + 1), {&start, 1});
+      void* const output = out.raw();
+      const std::int64_t begin = shares.begin(rank());
+      sum(stream, call.dtype, begin, shares.begin(rank() + 1), {&output, 1}, begin);
     });
   }
 
@@ -147,7 +146,9 @@ class CpuCommunicator final : public Communicator {
     return dtype_bytes(dtype, most);
   }
 
-  void sum(const Stream& stream, DType dtype, std::int64_t begin, std::int64_t end, std::span<void* const> outputs);
+  /// Elements [begin, end) of the sum; the outputs begin with element `first` of it.
+  void sum(const Stream& stream, DType dtype, std::int64_t begin, std::int64_t end, std::span<void* const> outputs,
+           std::int64_t first);
   void copy(const Stream& stream, void* out, const void* in, std::size_t bytes) const;
   void collect(const Stream& stream, Tensor out, const Shares& shares) const;
 
@@ -288,15 +289,15 @@ void CpuCommunicator::exchange(const Call& call, const void* input, std::size_t 
 }
 
 void CpuCommunicator::sum(const Stream& stream, DType dtype, std::int64_t begin, std::int64_t end,
-                          std::span<void* const> outputs) {
+                          std::span<void* const> outputs, std::int64_t first) {
   std::array<const void*, kMaxWorldSize> inputs;
   for (int r = 0; r < world_size(); ++r) inputs[static_cast<std::size_t>(r)] = peer(r).input;
   const auto used = std::span<const void* const>(inputs).first(static_cast<std::size_t>(world_size()));
   const auto chunk = kChunkBytes / static_cast<std::int64_t>(dtype_bytes(dtype, 1));
-  if (end - begin <= chunk) return reduce_in_order(dtype, used, outputs, begin, end);
-  stream.parallel_for(end - begin, chunk, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t i = first; i < last && !group().aborted(); i += chunk) {
-      reduce_in_order(dtype, used, outputs, begin + i, begin + std::min(i + chunk, last));
+  if (end - begin <= chunk) return reduce_in_order(dtype, used, outputs, begin, end, first);
+  stream.parallel_for(end - begin, chunk, [&](std::int64_t part_begin, std::int64_t part_end) {
+    for (std::int64_t i = part_begin; i < part_end && !group().aborted(); i += chunk) {
+      reduce_in_order(dtype, used, outputs, begin + i, begin + std::min(i + chunk, part_end), first);
     }
   });
 }

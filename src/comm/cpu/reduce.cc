@@ -71,7 +71,8 @@ struct F16c {
 #endif
 
 template <class T, class Ops>
-void reduce(std::span<const void* const> inputs, std::span<void* const> outputs, std::int64_t begin, std::int64_t end) {
+void reduce(std::span<const void* const> inputs, std::span<void* const> outputs, std::int64_t begin, std::int64_t end,
+            std::int64_t first) {
   alignas(64) typename Ops::Sum sum[kBlock];
   alignas(64) T rounded[kBlock];
   for (std::int64_t i = begin; i < end; i += kBlock) {
@@ -79,38 +80,38 @@ void reduce(std::span<const void* const> inputs, std::span<void* const> outputs,
     Ops::load(sum, static_cast<const T*>(inputs[0]) + i, n);
     for (const void* input : inputs.subspan(1)) Ops::add(sum, static_cast<const T*>(input) + i, n);
     Ops::store(rounded, sum, n);
-    for (void* out : outputs) std::memcpy(static_cast<T*>(out) + i, rounded, static_cast<std::size_t>(n) * sizeof(T));
+    for (void* out : outputs)
+      std::memcpy(static_cast<T*>(out) + (i - first), rounded, static_cast<std::size_t>(n) * sizeof(T));
   }
 }
 
 }  // namespace
 
 void reduce_in_order(DType dtype, std::span<const void* const> inputs, std::span<void* const> outputs,
-                     std::int64_t begin, std::int64_t end) {
+                     std::int64_t begin, std::int64_t end, std::int64_t first) {
   if (begin == end) return;
   if (inputs.size() == 1) {
-    const std::size_t skip = dtype_bytes(dtype, begin);
+    const std::byte* source = static_cast<const std::byte*>(inputs[0]) + dtype_bytes(dtype, begin);
     for (void* out : outputs) {
-      if (out == inputs[0]) continue;
-      std::memcpy(static_cast<std::byte*>(out) + skip, static_cast<const std::byte*>(inputs[0]) + skip,
-                  dtype_bytes(dtype, end - begin));
+      std::byte* target = static_cast<std::byte*>(out) + dtype_bytes(dtype, begin - first);
+      if (target != source) std::memcpy(target, source, dtype_bytes(dtype, end - begin));
     }
     return;
   }
   switch (dtype) {
     case DType::kF32:
-      return reduce<float, Plain<float>>(inputs, outputs, begin, end);
+      return reduce<float, Plain<float>>(inputs, outputs, begin, end, first);
     case DType::kBF16:
-      return reduce<BF16, Plain<BF16>>(inputs, outputs, begin, end);
+      return reduce<BF16, Plain<BF16>>(inputs, outputs, begin, end, first);
     case DType::kF16:
 #if defined(__x86_64__)
       if (__builtin_cpu_supports("avx") && __builtin_cpu_supports("f16c")) {
-        return reduce<F16, F16c>(inputs, outputs, begin, end);
+        return reduce<F16, F16c>(inputs, outputs, begin, end, first);
       }
 #endif
-      return reduce<F16, Plain<F16>>(inputs, outputs, begin, end);
+      return reduce<F16, Plain<F16>>(inputs, outputs, begin, end, first);
     case DType::kI32:  // unsigned: a sum that wraps is defined
-      return reduce<std::uint32_t, Plain<std::uint32_t>>(inputs, outputs, begin, end);
+      return reduce<std::uint32_t, Plain<std::uint32_t>>(inputs, outputs, begin, end, first);
     default:
       fail(ErrorKind::kInternal, "no sums of {}", to_string(dtype));
   }

@@ -8,12 +8,13 @@
 
 namespace tandem {
 
-/// outputs[k][i] = ((inputs[0][i] + inputs[1][i]) + ...) for i in [begin, end), the same in every output.
+/// outputs[k][i - first] = ((inputs[0][i] + inputs[1][i]) + ...) for i in [begin, end), the same in every output; an
+/// output that holds only a part of the sum begins with element `first`, at most `begin`.
 ///   f32        added in f32, in the order of `inputs`
 ///   f16, bf16  added in f32, in that order, rounded once at the end
 ///   i32        modulo 2^32
-/// An output may be one of the inputs (the same pointer). One input: copied bit for bit.
+/// An output may lie in an input, if element i is in both at the same place. One input: copied bit for bit.
 void reduce_in_order(DType dtype, std::span<const void* const> inputs, std::span<void* const> outputs,
-                     std::int64_t begin, std::int64_t end);
+                     std::int64_t begin, std::int64_t end, std::int64_t first = 0);
 
 }  // namespace tandem

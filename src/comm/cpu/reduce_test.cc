@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "base/half.h"
@@ -67,6 +68,18 @@ TEST(ReduceInOrder, WritesItsRangeOnly) {
   const std::vector<float> ones(2000, 1);
   const std::vector<float> sums = reduce<float>({ones, ones}, 7, 1501);
   for (std::size_t i = 0; i < sums.size(); ++i) ASSERT_EQ(sums[i], i >= 7 && i < 1501 ? 2 : 0) << i;
+}
+
+TEST(ReduceInOrder, AnOutputMayHoldAPartOfTheSum) {
+  const std::vector<float> a{1, 2, 3, 4, 5};
+  const std::vector<float> b{10, 20, 30, 40, 50};
+  for (const int num_inputs : {1, 2}) {
+    const void* const inputs[] = {a.data(), b.data()};
+    std::vector<float> part(3, -1);  // elements 2 to 4
+    void* const output = part.data();
+    reduce_in_order(DType::kF32, std::span(inputs).first(static_cast<std::size_t>(num_inputs)), {&output, 1}, 3, 5, 2);
+    EXPECT_EQ(part, num_inputs == 1 ? (std::vector<float>{-1, 4, 5}) : (std::vector<float>{-1, 44, 55}));
+  }
 }
 
 }  // namespace
