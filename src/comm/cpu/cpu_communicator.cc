@@ -207,11 +207,13 @@ void CpuCommunicator::wait_for(Doorbell& bell, int begin, int end, const Arrived
     last += format("{}rank {} {}", num_missing > 0 ? "; " : "", r, seen(r));
     ++num_missing;
   }
+  if (num_missing == 0) return;  // the last of them came just now
   const double seconds = std::chrono::duration<double>(group().options().timeout).count();
   group().abort(rank(),
                 format("{} timed out after {:g} s: rank {} waits for rank{} {}\n  cpu; {}", what(), seconds, rank(),
                        num_missing > 1 ? "s" : "", missing, last),
-                ErrorKind::kTimeout, "if a rank was only slow (swapping, a loaded machine), raise the group's timeout");
+                ErrorKind::kTimeout,
+                "if a rank was only slow (swapping, a loaded machine), raise the timeout (--timeout, timeout_s)");
   throw_cause(what());
 }
 
