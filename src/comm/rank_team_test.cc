@@ -134,13 +134,17 @@ TEST(RankTeam, AbortBetweenRunsCancelsTheNext) {
 }
 
 TEST(RankTeam, RankThatStopsBecomesATimeoutThatNamesIt) {
-  RankTeam team({.world_size = 3, .timeout = 100ms});
-  const Error error = error_of_run(team, [](RankContext& context) {
+  RankTeam team({.world_size = 3, .timeout = 500ms});
+  std::atomic<int> started{0};
+  const Error error = error_of_run(team, [&](RankContext& context) {
+    // Meet outside of the group, so that no rank but the one that stops is late.
+    for (++started; started.load() < 3;) std::this_thread::yield();
     if (context.rank != 1) sum_of(context, 1);
   });
   EXPECT_EQ(error.kind(), ErrorKind::kTimeout);
-  EXPECT_NE(std::string(error.what()).find("waits for rank 1"), std::string::npos) << error.what();
-  EXPECT_NE(std::string(error.what()).find("has made no call yet"), std::string::npos) << error.what();
+  EXPECT_NE(std::string(error.what()).find("waits for rank"), std::string::npos) << error.what();
+  EXPECT_NE(std::string(error.what()).find("rank 1 has made no call yet"), std::string::npos) << error.what();
+  EXPECT_NE(error.hint().find("--timeout"), std::string::npos) << error.hint();
 }
 
 TEST(RankTeam, LongBodyIsNoFailure) {
