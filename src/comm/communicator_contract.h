@@ -131,9 +131,11 @@ TEST_P(CommunicatorContract, MovesPayloadsOfManyPieces) {
   expect_all_ok(run([](Communicator& comm, const Stream& stream) {
     std::uint32_t id = 0;
     for (const Op op : kAllOps) {
-      // Few ranks: shares of several chunks. Many: more than one slot of a message.
-      const std::int64_t elements = comm.world_size() <= 3 ? 300'003 / comm.world_size() : 20'003;
-      const std::int64_t count = op == Op::kReduceScatter ? elements / comm.world_size() : elements;
+      // Few ranks: a rank's share of a sum has several chunks of 256 KB, which its threads divide. Many: more than one
+      // slot of a message.
+      const std::int64_t elements = comm.world_size() <= 3 ? 450'011 : 20'003;
+      const bool in_shards = op == Op::kAllGather || op == Op::kReduceScatter || op == Op::kGather;
+      const std::int64_t count = in_shards ? elements / comm.world_size() : elements;
       perform(comm, stream, {.op = op, .dtype = DType::kF32, .count = count, .id = ++id});
     }
   }));
