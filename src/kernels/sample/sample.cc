@@ -41,7 +41,10 @@ void penalise(float* logits, std::int64_t count, std::span<const std::int32_t> h
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
   for (std::int32_t id : ids) {
     if (id < 0 || id >= count) fail(ErrorKind::kInvalidArgument, "sample: token {} of a vocabulary of {}", id, count);
-    logits[id] = logits[id] < 0 ? logits[id] * penalty : logits[id] / penalty;
+    const float penalised = logits[id] < 0 ? logits[id] * penalty : logits[id] / penalty;
+    constexpr float kMost = std::numeric_limits<float>::max();
+    logits[id] =
+        std::clamp(penalised, -kMost, kMost);  // an extreme penalty makes no infinity, whose differences are NaN
   }
 }
 
@@ -59,11 +62,12 @@ float kth_largest(const float* logits, std::int64_t count, std::int64_t k) {
   return heap.front();
 }
 
-// e^(logit - largest) of every candidate.
-void weigh(std::vector<Candidate>& candidates, float largest) {
+// e^((logit - largest) / temperature) of every candidate. Divided after the difference, no logit overflows to the
+// infinity that the largest one is: the largest weighs 1 at any temperature.
+void weigh(std::vector<Candidate>& candidates, float largest, float temperature) {
   thread_local std::vector<float> weights;
   weights.resize(candidates.size());
-  for (std::size_t i = 0; i < candidates.size(); ++i) weights[i] = candidates[i].logit - largest;
+  for (std::size_t i = 0; i < candidates.size(); ++i) weights[i] = (candidates[i].logit - largest) / temperature;
   TANDEM_PICK_ISA(exp_row)(weights.data(), static_cast<std::int64_t>(weights.size()));
   for (std::size_t i = 0; i < candidates.size(); ++i) candidates[i].weight = weights[i];
 }
@@ -138,7 +142,6 @@ std::int32_t sample(const Stream& stream, Tensor logits, std::span<const std::in
   if (params.repetition_penalty != 1.0f) penalise(values, count, history, params.repetition_penalty);
   if (params.temperature == 0.0f) return static_cast<std::int32_t>(std::max_element(values, values + count) - values);
 
-  for (std::int64_t i = 0; i < count; ++i) values[i] /= params.temperature;
   const float largest = *std::max_element(values, values + count);
   float least = std::numeric_limits<float>::lowest();
   if (params.top_k > 0 && params.top_k < count) least = kth_largest(values, count, params.top_k);
@@ -147,7 +150,7 @@ std::int32_t sample(const Stream& stream, Tensor logits, std::span<const std::in
   for (std::int64_t i = 0; i < count; ++i) {
     if (values[i] >= least) candidates.push_back({static_cast<std::int32_t>(i), values[i], 0.0f});
   }
-  weigh(candidates, largest);
+  weigh(candidates, largest, params.temperature);
   if (params.top_p < 1.0f) keep_top_p(candidates, static_cast<double>(params.top_p));
   if (params.min_p > 0.0f) drop_below(candidates, static_cast<double>(params.min_p));  // the likeliest weighs 1
   return draw(candidates, params.seed, counter);

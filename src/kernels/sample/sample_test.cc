@@ -69,6 +69,30 @@ TEST(Sample, GreedyTakesTheLowestOfTheLargest) {
   EXPECT_EQ(draw({-1, -1.5f}, greedy, 0, {0}), 1);  // a negative logit is multiplied
 }
 
+TEST(Sample, TheLowestTemperaturesAreGreedy) {
+  const std::vector<float> logits = random_values(1000, 11, 4.0f);
+  const std::int32_t greedy = draw(logits, {.temperature = 0}, 0);
+  for (const float temperature : {1e-30f, 1e-38f, std::numeric_limits<float>::denorm_min()}) {
+    for (const SamplingParams& params : {SamplingParams{}, SamplingParams{.top_k = 40}, SamplingParams{.top_p = 0.9f},
+                                         SamplingParams{.min_p = 0.1f}}) {
+      SamplingParams cold = params;
+      cold.temperature = temperature;
+      EXPECT_EQ(draw(logits, cold, 0), greedy) << temperature;
+    }
+  }
+  const float most = std::numeric_limits<float>::max();
+  EXPECT_EQ(draw({-most, most, 0}, {.temperature = 0.5f}, 0), 1);
+}
+
+TEST(Sample, AnExtremePenaltyStillDecides) {
+  for (const float temperature : {0.0f, 0.7f, 1e-38f}) {
+    const SamplingParams bonus{.temperature = temperature, .repetition_penalty = 1e-38f};
+    EXPECT_EQ(draw({5, 1, 20, 3}, bonus, 0, {1}), 1);
+    const SamplingParams penalty{.temperature = temperature, .repetition_penalty = 3e38f};
+    EXPECT_EQ(draw({-5, -1000}, penalty, 0, {0}), 1);
+  }
+}
+
 TEST(Sample, DrawsTheTokenOfTheDefinition) {
   std::vector<float> logits = random_values(300, 7, 4.0f);
   for (std::size_t i = 0; i < logits.size(); i += 3) logits[i] = std::round(logits[i] * 2) / 2;  // ties
