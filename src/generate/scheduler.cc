@@ -158,15 +158,20 @@ void Scheduler::end_cancelled(std::vector<Result>& results) {
     const std::lock_guard lock(mutex_);
     serials.swap(cancelled_);
   }
-  const auto end = [&](const SequencePtr& sequence) {
-    if (std::ranges::find(serials, sequence->serial) == serials.end()) return false;
+  const auto is_cancelled = [&](const SequencePtr& sequence) {
+    return std::ranges::find(serials, sequence->serial) != serials.end();
+  };
+  const auto end_job = [&](const SequencePtr& sequence) {
+    if (!is_cancelled(sequence)) return;
     Result result = sequence->make_result();
     finish(*sequence, EosReason::kCancelled, result);
     results.push_back(std::move(result));
-    return true;
   };
-  std::erase_if(running_, end);
-  std::erase_if(waiting_, end);
+  // All end before any leaves its list: an exception in the middle of std::erase_if would leave gaps in it.
+  std::ranges::for_each(running_, end_job);
+  std::ranges::for_each(waiting_, end_job);
+  std::erase_if(running_, is_cancelled);
+  std::erase_if(waiting_, is_cancelled);
 }
 
 void Scheduler::admit() {
@@ -181,10 +186,10 @@ void Scheduler::admit() {
       }
       return;  // nobody overtakes: a long job would wait for ever
     }
-    num_promised_ += next.num_pages;
-    next.started = Clock::now();
     running_.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
+    num_promised_ += next.num_pages;
+    next.started = Clock::now();
   }
 }
 
