@@ -7,20 +7,22 @@
 namespace tandem::cli {
 
 ModelOptions model_options(const std::string& model, const Settings& settings) {
-  const auto bounded = [&](std::string_view name) {
+  const auto bounded = [&](std::string_view name, int most) {
     const std::int64_t value = settings.integer(name);
-    if (value > 1'000'000) {
-      fail(ErrorKind::kInvalidArgument, "{}: {} is {}", settings.value(name).origin, name, value);
+    if (value > most) {
+      fail_with_hint(ErrorKind::kInvalidArgument,
+                     format("{}: {} is {}", settings.value(name).origin, name, settings.string(name)),
+                     format("use 1 to {}, or leave it out", most));
     }
     return static_cast<int>(value);
   };
   return {.model_dir = model,
           .tp_backend = settings.string("tp_backend"),
           .devices = settings.list("devices"),
-          .tp_size = bounded("tp"),
+          .tp_size = bounded("tp", kMaxWorldSize),
           .max_seq_len = settings.integer("max_seq_len"),
           .shbuf_size = settings.integer("p2p_buffer_size"),
-          .threads = bounded("threads"),
+          .threads = bounded("threads", kMaxThreads),
           .timeout_s = settings.number("timeout")};
 }
 

@@ -89,6 +89,11 @@ ModelRuntime::ModelRuntime(OpenedModel opened, const ModelOptions& options) : op
     fail(ErrorKind::kInvalidArgument, "max_batch_size {}, max_seq_len {}, threads {}, timeout_s {}, shbuf_size {}",
          options.max_batch_size, options.max_seq_len, options.threads, options.timeout_s, options.shbuf_size);
   }
+  if (options.threads > kMaxThreads) {
+    fail_with_hint(ErrorKind::kInvalidArgument,
+                   format("threads is {}, at most {} are possible", options.threads, kMaxThreads),
+                   "0 means one a core");
+  }
   const int threads =
       options.threads > 0 ? options.threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   plan_ = opened_.shard_plan(world_size);

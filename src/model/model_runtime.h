@@ -20,6 +20,9 @@ namespace tandem {
 /// less than was asked for.
 std::int64_t choose_max_seq_len(const OpenedModel& opened, std::int64_t asked);
 
+/// Of all ranks together. No box has as many cores; past it a number is a slip of the hand.
+inline constexpr int kMaxThreads = 4096;
+
 class ModelRuntime {
  public:
   ModelRuntime(OpenedModel opened, const ModelOptions& options);

@@ -183,6 +183,9 @@ class Arguments(CliTest):
     def test_seventeen_ranks(self):
         self.refuse("run", GGUF, *RUN, "--tp", "17", says=["17", "1 to 16"])
 
+    def test_more_threads_than_any_machine_has(self):
+        self.refuse("run", GGUF, *RUN, "--threads", "100000", says=["--threads", "100000", "1 to 4096"])
+
     def test_device_given_twice(self):
         self.refuse("run", GGUF, *RUN, "--devices", "cpu:0,cpu:0", says=["cpu:0", "twice"])
 
