@@ -22,6 +22,12 @@ TEST(PageAllocator, HandsOutEachPageOnceAndTakesItBack) {
   EXPECT_THROW(pages.release(3), Error);
 }
 
+TEST(PageAllocator, RefusesImpossibleNumbersBeforeItTakesMemory) {
+  for (const std::int64_t num_pages : {std::int64_t{-1}, std::int64_t{1} << 31, std::int64_t{1} << 60}) {
+    EXPECT_THROW((PageAllocator(num_pages)), Error);
+  }
+}
+
 TEST(KvCache, LaysOutPagesOfEveryLayerApart) {
   const KvCache cache(Device{}, DType::kF32,
                       {.num_pages = 2, .page_size = 4, .num_layers = 3, .num_kv_heads = 1, .head_dim = 8});

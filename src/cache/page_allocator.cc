@@ -4,8 +4,9 @@
 
 namespace tandem {
 
-PageAllocator::PageAllocator(std::int64_t num_pages) : used_(static_cast<std::size_t>(num_pages), false) {
+PageAllocator::PageAllocator(std::int64_t num_pages) {
   TANDEM_CHECK(num_pages >= 0 && num_pages < (std::int64_t{1} << 31), "num_pages {}", num_pages);
+  used_.resize(static_cast<std::size_t>(num_pages), false);
   for (std::int64_t page = num_pages; page-- > 0;) free_.push_back(static_cast<std::int32_t>(page));
 }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <thread>
 
 #include "base/error.h"
@@ -58,6 +59,13 @@ TEST_F(GeneratorOverRanks, RefusesPartsThatDoNotBelongTogether) {
     EXPECT_EQ(refusal([&] { Generator(model_, cache_, tokenizer_); }), ErrorKind::kInvalidArgument);
   }
   const Generator again(model_, cache_, tokenizer_);
+}
+
+TEST_F(GeneratorOverRanks, ACacheOfMoreTokensThanCanBeNumberedIsRefused) {
+  for (const std::int64_t tokens :
+       {std::int64_t{-1}, std::int64_t{1} << 31, std::numeric_limits<std::int64_t>::max()}) {
+    EXPECT_EQ(refusal([&] { Cache(model_, tokens); }), ErrorKind::kInvalidArgument) << tokens;
+  }
 }
 
 TEST_F(GeneratorOverRanks, AnAbortEndsTheStepWithItsReason) {

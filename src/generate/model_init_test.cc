@@ -84,7 +84,7 @@ TEST(ModelInit, ACacheThatNoMachineHoldsIsRefused) {
     model_init::init_from_dict(format(R"({{"model_dir": "{}", "cache": 9223372036854775807}})", kModel));
     FAIL();
   } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::kOutOfMemory) << error.what();
+    EXPECT_EQ(error.kind(), ErrorKind::kInvalidArgument) << error.what();
   }
 }
 

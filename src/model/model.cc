@@ -1,6 +1,8 @@
 // The public face of a loaded model and its cache.
 #include "tandem/model.h"
 
+#include <limits>
+
 #include "base/error.h"
 #include "model/model_runtime.h"
 
@@ -55,6 +57,12 @@ Cache::Cache(std::shared_ptr<Model> model, std::int64_t max_num_tokens) {
     max_num_tokens = pages_each * kPageSize * runtime.info().max_batch_size;
   }
   const std::int64_t num_pages = max_num_tokens / kPageSize + (max_num_tokens % kPageSize != 0);
+  // A token's place, page * kPageSize + place in the page, is an int32 in every kernel.
+  if (num_pages > std::numeric_limits<std::int32_t>::max() / kPageSize) {
+    fail_with_hint(ErrorKind::kInvalidArgument,
+                   format("a cache of {} tokens; fewer than 2^31 are possible", max_num_tokens),
+                   "shorter or fewer sequences (max_seq_len, max_batch_size) need less");
+  }
   auto ranks = runtime.make_caches(num_pages, kPageSize);
   impl_ = std::make_unique<Impl>(Impl{std::move(model), std::move(ranks), PageAllocator(num_pages)});
 }
