@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -62,6 +63,7 @@ class Model {
 
  private:
   std::unique_ptr<ModelRuntime> runtime_;
+  std::mutex runtime_mutex_;  ///< held by unload() as it takes the runtime away, and by abort()
   ModelInfo info_;
 };
 

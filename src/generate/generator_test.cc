@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <limits>
 #include <thread>
 
@@ -81,6 +82,16 @@ TEST_F(GeneratorOverRanks, AnAbortEndsTheStepWithItsReason) {
     EXPECT_NE(std::string(error.what()).find("the user left"), std::string::npos) << error.what();
   }
   EXPECT_EQ(refusal([&] { generator.enqueue(job({5}, 1)); }), ErrorKind::kCancelled);
+}
+
+TEST_F(GeneratorOverRanks, AnAbortMayMeetAnUnload) {
+  cache_.reset();
+  std::atomic<bool> running{false};
+  std::jthread aborter([&](const std::stop_token& stop) {
+    for (; !stop.stop_requested(); running = true) model_->abort("the user left");
+  });
+  while (!running) std::this_thread::yield();
+  model_->unload();
 }
 
 TEST_F(GeneratorOverRanks, AnUnloadedModelRefusesWorkAndCanBeLoadedAgain) {

@@ -36,10 +36,12 @@ const ModelInfo& Model::info() const {
   return info_;
 }
 void Model::unload() {
+  const std::lock_guard lock(runtime_mutex_);
   runtime_.reset();
 }
 
 void Model::abort(const std::string& reason) {
+  const std::lock_guard lock(runtime_mutex_);
   if (runtime_) runtime_->team().abort(reason);
 }
 
