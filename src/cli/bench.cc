@@ -28,7 +28,7 @@ int bench_model_command(const BenchModelOptions& options, const Settings& settin
   ModelOptions load = model_options(options.model, settings);
   load.max_batch_size = options.batch;
   const auto model = load_model(open_model(options.model), load, interrupt);
-  interrupt.set_action([&] { model->abort("interrupted"); });
+  const InterruptAction action(interrupt, [&] { model->abort("interrupted"); });
   const BenchModelParameters parameters{.prompt = options.prompt,
                                         .tokens = options.tokens,
                                         .context = options.context,
@@ -36,7 +36,6 @@ int bench_model_command(const BenchModelOptions& options, const Settings& settin
                                         .samples = options.samples};
   const BenchModelResult result =
       bench_model(model, parameters, [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); });
-  interrupt.set_action({});
   const std::string jsonl = bench_jsonl(*model, parameters, result, command_line(options, settings));
   if (options.json_file == "-") {
     std::fwrite(jsonl.data(), 1, jsonl.size(), stdout);

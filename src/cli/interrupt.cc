@@ -55,9 +55,9 @@ InterruptThread::~InterruptThread() {
   impl_->thread.join();
 }
 
-std::function<void()> InterruptThread::set_action(std::function<void()> on_interrupt) {
+void InterruptThread::set_action(std::function<void()> on_interrupt) {
   const std::lock_guard lock(impl_->mutex);
-  return std::exchange(impl_->action, std::move(on_interrupt));
+  impl_->action = std::move(on_interrupt);
 }
 
 bool InterruptThread::interrupted() const {

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <utility>
 
 namespace tandem::cli {
 
@@ -15,8 +16,9 @@ class InterruptThread {
   InterruptThread(const InterruptThread&) = delete;
   InterruptThread& operator=(const InterruptThread&) = delete;
 
-  /// What to do from now on; empty: nothing but interrupted() and the deadline. Returns what was set before.
-  std::function<void()> set_action(std::function<void()> on_interrupt);
+  /// What to do from now on; empty: nothing but interrupted() and the deadline. Returns when an action that runs has
+  /// ended. See InterruptAction.
+  void set_action(std::function<void()> on_interrupt);
   /// Whether a signal came since the last clear().
   bool interrupted() const;
   void clear();
@@ -27,6 +29,20 @@ class InterruptThread {
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
+};
+
+/// An action for as long as this lives: what it uses may go once the scope is left, by an exception too.
+class InterruptAction {
+ public:
+  InterruptAction(InterruptThread& thread, std::function<void()> on_interrupt) : thread_(thread) {
+    thread_.set_action(std::move(on_interrupt));
+  }
+  ~InterruptAction() { thread_.set_action({}); }
+  InterruptAction(const InterruptAction&) = delete;
+  InterruptAction& operator=(const InterruptAction&) = delete;
+
+ private:
+  InterruptThread& thread_;
 };
 
 }  // namespace tandem::cli

@@ -103,12 +103,11 @@ int answer_once(const RunOptions& options, std::string prompt, Model& model, Gen
   messages.push_back({"user", std::move(prompt)});
   Job job = make_job(options, model.runtime().opened().generation);
   job.input_ids = encode_conversation(tokenizer, messages, options.raw);
-  interrupt.set_action([&] { model.abort("interrupted"); });
+  const InterruptAction action(interrupt, [&] { model.abort("interrupted"); });
   std::vector<std::int32_t> ids;
   const Result last = run_job(generator, std::move(job), ids, [&](std::string_view text) {
     if (!options.json) print(text);
   });
-  interrupt.set_action({});
   if (options.json) {
     print(report(last, ids, load_s, model).dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
   } else {
@@ -146,7 +145,7 @@ int chat(const RunOptions& options, Model& model, Generator& generator, const To
       Job job = make_job(options, model.runtime().opened().generation);
       job.input_ids = encode_conversation(tokenizer, messages, options.raw);
       const int serial = generator.enqueue(std::move(job));
-      interrupt.set_action([&generator, serial] { generator.cancel(serial); });
+      const InterruptAction action(interrupt, [&generator, serial] { generator.cancel(serial); });
       Result last;
       while (generator.num_remaining_jobs() > 0) {
         for (Result& result : generator.iterate()) {
@@ -154,13 +153,11 @@ int chat(const RunOptions& options, Model& model, Generator& generator, const To
           if (result.eos) last = std::move(result);
         }
       }
-      interrupt.set_action({});
       print("\n");
       if (last.eos_reason == EosReason::kCancelled) std::fputs("(stopped)\n", stderr);
       std::fputs(timing_line(last, load_s, model).c_str(), stderr);
       messages.push_back({"assistant", last.full_text});
     } catch (const Error& error) {
-      interrupt.set_action({});
       // A message that cannot be answered (too long, not UTF-8) leaves the conversation as it was.
       if (error.kind() != ErrorKind::kInvalidArgument) throw;
       print_error(error);
