@@ -6,6 +6,7 @@
 
 #include "base/checked_math.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/suggest.h"
@@ -131,7 +132,7 @@ std::string flag_of(const SettingRow& row) {
 Settings::Settings(const std::map<std::string, std::string>& flags, const GetEnv& get_env,
                    const std::filesystem::path& file) {
   for (const SettingRow& row : kTable) values_[std::string(row.name)] = {std::string(row.default_value), "default"};
-  if (std::filesystem::exists(file)) {
+  if (file_exists(file)) {
     const Json json = read_json_file(file);
     if (!json.is_object()) fail(ErrorKind::kBadFile, "{}: expected a JSON object of settings", file.string());
     for (const auto& item : json.items()) {

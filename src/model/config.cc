@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "model/arch.h"
@@ -345,7 +346,7 @@ void check_config(const ModelConfig& config, std::string_view origin) {
 GenerationDefaults read_generation_config(const std::filesystem::path& folder) {
   GenerationDefaults defaults;
   const std::filesystem::path path = folder / "generation_config.json";
-  if (!std::filesystem::exists(path)) return defaults;
+  if (!file_exists(path)) return defaults;
   const Json json = read_json_file(path);
   ConfigReader reader(json, path.string());
   defaults.do_sample = reader.boolean("do_sample", false);

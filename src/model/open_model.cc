@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "base/mapped_file.h"
+#include "base/file.h"
 #include "device/stream.h"
 #include "model/dummy_shapes.h"
 #include "weights/gguf/gguf_file.h"
@@ -16,15 +16,10 @@ constexpr std::uint64_t kDummySeed = 1;
 constexpr std::string_view kModelKinds =
     "a model is a folder with config.json and .safetensors files, a .gguf file, or dummy:NAME";
 
-std::string read_text(const std::filesystem::path& path) {
-  const MappedFile file(path);
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
-
 void open_dummy_model(OpenedModel& opened) {
   const std::string name = opened.name.substr(kDummyPrefix.size());
   if (name.find('/') != std::string::npos || name.ends_with(".json")) {
-    opened.config = parse_hf_config(read_text(name), name);
+    opened.config = parse_hf_config(read_text_file(name), name);
   } else {
     opened.config = parse_hf_config(dummy_config(name), opened.name);
   }
@@ -48,10 +43,10 @@ void open_gguf_model(OpenedModel& opened) {
 
 void open_folder(OpenedModel& opened, const std::filesystem::path& folder) {
   const std::filesystem::path config = folder / "config.json";
-  if (!std::filesystem::exists(config)) {
+  if (!file_exists(config)) {
     fail_with_hint(ErrorKind::kNotFound, format("{} has no config.json", folder.string()), std::string(kModelKinds));
   }
-  opened.config = parse_hf_config(read_text(config), config.string());
+  opened.config = parse_hf_config(read_text_file(config), config.string());
   opened.generation = read_generation_config(folder);
   opened.table = tensor_table(opened.config, WeightFormat::kSafetensors);
   opened.source = open_safetensors(folder);
@@ -83,14 +78,11 @@ std::vector<RankShard> OpenedModel::shard_plan(int world_size) const {
 OpenedModel open_model(const std::string& model) {
   OpenedModel opened{.name = model};
   const std::filesystem::path path(model);
-  std::error_code error;
   if (model.starts_with(kDummyPrefix)) {
     open_dummy_model(opened);
-  } else if (std::filesystem::is_directory(path, error)) {
+  } else if (folder_exists(path)) {
     open_folder(opened, path);
-  } else if (error == std::errc::permission_denied) {
-    fail(ErrorKind::kUnreadable, "cannot read {}: {}", model, error.message());
-  } else if (!std::filesystem::exists(path)) {
+  } else if (!file_exists(path)) {
     refuse_missing(model);
   } else if (path.extension() == ".bin" || path.extension() == ".pt" || path.extension() == ".pth") {
     fail_with_hint(ErrorKind::kUnsupported, format("{} is a PyTorch checkpoint, which is not supported", model),

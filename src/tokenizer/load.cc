@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "tandem/chat.h"
 #include "tandem/tokenizer.h"
 #include "tokenizer/byte_level.h"
@@ -14,7 +15,7 @@ namespace tandem {
 
 std::shared_ptr<const Tokenizer> Tokenizer::load(const std::string& model) {
   const std::filesystem::path path(model);
-  if (std::filesystem::is_directory(path)) return from_folder(path);
+  if (folder_exists(path)) return from_folder(path);
   const GgufFile file(path);
   return make_gguf_tokenizer(read_gguf_tokenizer(file), model);
 }

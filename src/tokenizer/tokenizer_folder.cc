@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "base/file.h"
 #include "base/mapped_file.h"
 #include "tokenizer/json_reader.h"
 #include "tokenizer/tokenizer_json.h"
@@ -21,13 +22,8 @@ struct FolderFiles {
   Json config;
 };
 
-std::string read_text_file(const fs::path& path) {
-  const MappedFile file(path);
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
-
 Json read_if_there(const fs::path& path) {
-  return fs::exists(path) ? read_json_file(path) : Json();
+  return file_exists(path) ? read_json_file(path) : Json();
 }
 
 /// "bos_token": "<s>" or {"content": "<s>"}.
@@ -114,7 +110,7 @@ std::string read_chat_template(const JsonField& config) {
 
 std::shared_ptr<const Tokenizer> Tokenizer::from_folder(const fs::path& folder) {
   const fs::path path = folder / "tokenizer.json";
-  if (!fs::exists(path)) {
+  if (!file_exists(path)) {
     fail_with_hint(ErrorKind::kNotFound, format("{} does not exist", path.string()),
                    "tokenizer.model and vocab.txt alone are not read: take the tokenizer.json of the same model");
   }
@@ -134,7 +130,7 @@ std::shared_ptr<const Tokenizer> Tokenizer::from_folder(const fs::path& folder) 
     parts.chat_template = read_chat_template(config);
   }
   const fs::path template_path = folder / "chat_template.jinja";
-  if (fs::exists(template_path)) {
+  if (file_exists(template_path)) {
     parts.chat_template = read_text_file(template_path);
     if (const auto offset = find_invalid_utf8(parts.chat_template)) {
       fail(ErrorKind::kBadFile, "{}: not valid UTF-8 at byte {}", template_path.string(), *offset);

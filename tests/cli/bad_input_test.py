@@ -14,6 +14,21 @@ class Names(CliTest):
     def test_missing_folder(self):
         self.refuse("run", self.folder / "nothing", *RUN, says=["there is no file or folder", "nothing"])
 
+    def test_links_in_a_circle(self):
+        loop = self.folder / "loop"
+        loop.symlink_to(loop)
+        self.refuse("run", loop, *RUN, says=["cannot look at", "loop", "symbolic links"])
+        for name in ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+                     "chat_template.jinja"):
+            with self.subTest(name):
+                model = Folder(self.folder, f"model-{name}")
+                (model.path / name).unlink(missing_ok=True)
+                (model.path / name).symlink_to(name)
+                self.refuse("run", model.path, *RUN, says=["cannot look at", name])
+
+    def test_name_longer_than_names_can_be(self):
+        self.refuse("run", self.folder / ("x" * 300), *RUN, says=["cannot look at", "name too long"])
+
     def test_hub_id(self):
         self.refuse("run", "meta-llama/Llama-3.1-8B", *RUN, says=["hub ids are not fetched"])
 
@@ -209,6 +224,10 @@ class Arguments(CliTest):
         (self.folder / "tandem").mkdir()
         (self.folder / "tandem" / "settings.json").write_text('{"thread": 2}')
         self.refuse("config", "show", env={"XDG_CONFIG_HOME": str(self.folder)}, says=['did you mean "threads"?'])
+
+    def test_settings_file_that_cannot_be_looked_at(self):
+        (self.folder / "tandem").symlink_to("tandem")
+        self.refuse("config", "show", env={"XDG_CONFIG_HOME": str(self.folder)}, says=["cannot look at", "settings.json"])
 
     def test_report_that_cannot_be_written(self):
         arguments = ("bench", "model", GGUF, "--prompt", "8", "--tokens", "1", "--context", "8", "--samples", "1")
