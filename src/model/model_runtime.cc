@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <mutex>
 #include <thread>
@@ -54,7 +55,13 @@ RopeFrequencies rope_of(const OpenedModel& opened) {
     fail(ErrorKind::kBadFile, "{}: rope_freqs.weight has {} values, the rotary dimension asks for {}", opened.name,
          factors.size(), rope.inv_freq.size());
   }
-  for (std::size_t i = 0; i < factors.size(); ++i) rope.inv_freq[i] /= factors[i];
+  for (std::size_t i = 0; i < factors.size(); ++i) {
+    if (!std::isfinite(factors[i]) || factors[i] <= 0) {
+      fail(ErrorKind::kBadFile, "{}: rope_freqs.weight[{}] is {}, expected a number above 0", opened.name, i,
+           factors[i]);
+    }
+    rope.inv_freq[i] /= factors[i];
+  }
   return rope;
 }
 
