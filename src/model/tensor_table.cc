@@ -96,6 +96,7 @@ bool may_be_ignored(std::string_view name) {
   return name.ends_with("rotary_emb.inv_freq") || name == "rope_freqs.weight";
 }
 
+// Of all experts: check_tensors() refuses others.
 DType block_dtype(const TensorUse& use, const TensorCatalogue& catalogue) {
   return catalogue.at(use.tensor_name(0)).dtype;
 }
@@ -135,6 +136,11 @@ void check_tensors(std::span<const TensorUse> table, const TensorCatalogue& cata
                        format("{}: tensor {} has shape {}, the config asks for {}", catalogue.origin(), entry.name,
                               to_string(entry.shape), to_string(use.shape)),
                        "config and weights do not belong together; fetch both again");
+      }
+      if (const DType first = block_dtype(use, catalogue); entry.dtype != first) {
+        fail(ErrorKind::kUnsupported,
+             "{}: tensor {} is {}, but {} is {}: experts of one layer with different element types", catalogue.origin(),
+             entry.name, to_string(entry.dtype), use.tensor_name(0), to_string(first));
       }
       if (!is_float(entry.dtype) && !is_quantised(entry.dtype)) {
         fail(ErrorKind::kUnsupported, "{}: tensor {} has element type {}", catalogue.origin(), entry.name,

@@ -72,6 +72,21 @@ TEST(TensorTable, RefusesTensorsItDoesNotKnowAndShapesThatDiffer) {
   EXPECT_THROW(check_tensors(opened.table, open_dummy("shape", tensors, 1)->catalogue()), Error);
 }
 
+TEST(TensorTable, RefusesExpertsOfDifferentElementTypes) {
+  const OpenedModel opened = open_model("dummy:mixtral-8x7b");
+  auto tensors = dummy_tensors(opened.table, opened.config);
+  for (DummyTensor& tensor : tensors) {
+    if (tensor.name == "model.layers.1.block_sparse_moe.experts.5.w2.weight") tensor.dtype = DType::kF32;
+  }
+  try {
+    check_tensors(opened.table, open_dummy("mixed", tensors, 1)->catalogue());
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kUnsupported);
+    EXPECT_NE(std::string(error.what()).find("experts.5.w2.weight"), std::string::npos) << error.what();
+  }
+}
+
 TEST(OpenModel, SaysWhatIsWrongWithAName) {
   const std::pair<const char*, ErrorKind> cases[] = {
       {"/no/such/model", ErrorKind::kNotFound},
