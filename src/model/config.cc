@@ -237,7 +237,8 @@ ModelConfig parse_hf_config(std::string_view text, std::string_view origin) {
   model.architecture = architecture_of(config);
   const Arch& arch = find_arch(model.architecture, origin);
   if (const Json* quantization = config.find("quantization_config")) {
-    const std::string method = quantization->is_object() ? quantization->value("quant_method", "unknown") : "unknown";
+    const Json named = quantization->is_object() ? quantization->value("quant_method", Json()) : Json();
+    const std::string method = named.is_string() ? named.get<std::string>() : "unknown";
     fail_with_hint(ErrorKind::kUnsupported,
                    format("{}: weights quantised by \"{}\" (quantization_config) are not supported", origin, method),
                    "use the model's bf16 or f16 safetensors, or a GGUF file");

@@ -61,26 +61,33 @@ TEST(Config, OlderAndNewerRopeSpellingsMeanTheSame) {
 }
 
 TEST(Config, RefusesByNameWhatItDoesNotCompute) {
-  const std::pair<const char*, Json> changes[] = {
-      {"architectures", Json::array({"BertModel"})},
-      {"hidden_act", "relu"},
-      {"rope_scaling", {{"rope_type", "longrope"}, {"factor", 2.0}}},
-      {"rope_scaling", {{"type", "dynamic"}, {"factor", 2.0}}},
-      {"quantization_config", {{"quant_method", "gptq"}}},
-      {"layer_types", Json::array({"full_attention", "chunked_attention"})},
-      {"head_dim", 15},
-      {"head_dim", 512},
+  struct Change {
+    const char* key;
+    Json value;
+    const char* said;
   };
-  for (const auto& [key, value] : changes) {
+  const Change changes[] = {
+      {"architectures", Json::array({"BertModel"}), "architecture BertModel"},
+      {"hidden_act", "relu", "hidden_act = \"relu\""},
+      {"rope_scaling", {{"rope_type", "longrope"}, {"factor", 2.0}}, "rope_scaling: rope_type = \"longrope\""},
+      {"rope_scaling", {{"type", "dynamic"}, {"factor", 2.0}}, "rope_scaling: type = \"dynamic\""},
+      {"quantization_config", {{"quant_method", "gptq"}}, "\"gptq\" (quantization_config)"},
+      {"quantization_config", {{"quant_method", 4}}, "\"unknown\" (quantization_config)"},
+      {"quantization_config", Json::object(), "\"unknown\" (quantization_config)"},
+      {"quantization_config", "gptq", "\"unknown\" (quantization_config)"},
+      {"layer_types", Json::array({"full_attention", "chunked_attention"}), "layer_types[1] = \"chunked_attention\""},
+      {"use_bidirectional_attention", true, "use_bidirectional_attention = true"},
+      {"head_dim", 15, "head_dim 15"},
+      {"head_dim", 512, "head_dim 512"},
+  };
+  for (const auto& [key, value, said] : changes) {
     Json json = llama();
     json[key] = value;
     const auto [kind, message] = refusal(json);
     EXPECT_EQ(kind, ErrorKind::kUnsupported) << key << ": " << message;
-    EXPECT_NE(message.find("config.json"), std::string::npos) << message;
+    EXPECT_TRUE(message.starts_with("config.json: ")) << message;
+    EXPECT_NE(message.find(said), std::string::npos) << message;
   }
-  Json gptq = llama();
-  gptq["quantization_config"] = {{"quant_method", "gptq"}};
-  EXPECT_NE(refusal(gptq).second.find("gptq"), std::string::npos);
 }
 
 TEST(Config, RefusesImpossibleValues) {
