@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "model/config.h"
+
 namespace tandem {
 
 /// The place of a tensor in the forward pass.
@@ -69,10 +71,29 @@ struct TensorRow {
 
 enum class SlidingWindow { kNone, kEveryLayer, kEvenLayers, kFromMaxWindowLayers };
 
+/// What keys mean that config.json does not have: the defaults of the architecture's configuration class in Hugging
+/// Face's transformers, whose files leave out what equals them.
+struct ConfigDefaults {
+  std::int64_t num_key_value_heads = 0;  ///< 0: num_attention_heads
+  std::int64_t head_dim = 0;             ///< 0: hidden_size / num_attention_heads
+  std::int64_t max_position_embeddings = 2048;
+  double rms_norm_eps = 1e-6;
+  HiddenAct hidden_act = HiddenAct::kSilu;
+  double rope_theta = 10000;
+  std::int64_t sliding_window = 0;  ///< 0: none
+  std::int64_t max_window_layers = 0;
+  double query_pre_attn_scalar = 0;        ///< 0: head_dim
+  double attn_logit_softcapping = 0;       ///< 0: none
+  double final_logit_softcapping = 0;      ///< 0: none
+  std::int64_t moe_intermediate_size = 0;  ///< 0: intermediate_size
+  bool norm_topk_prob = false;
+};
+
 struct Arch {
   std::string_view hf_class;
   std::string_view gguf_arch;
   std::span<const TensorRow> layer_tensors;
+  ConfigDefaults defaults = {};
   SlidingWindow sliding_window = SlidingWindow::kNone;  ///< where layer_types does not say
   bool tied_by_default = false;
   bool qkv_bias_always = false;

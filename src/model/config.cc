@@ -27,6 +27,9 @@ class ConfigReader {
     return it == object_.end() || it->is_null() ? nullptr : &*it;
   }
 
+  /// Whether the key is there. The value null is a choice too: none, where an absent key may have a default.
+  bool has(const std::string& key) const { return object_.contains(key); }
+
   std::int64_t integer(const std::string& key, std::optional<std::int64_t> fallback = std::nullopt) {
     const Json* value = find(key);
     if (value == nullptr) return required(key, fallback);
@@ -100,9 +103,9 @@ class ConfigReader {
 
 // Newest spelling: rope_parameters with everything in it. Older: rope_theta beside rope_scaling, whose type is called
 // "type" or "rope_type".
-RopeParameters read_rope(ConfigReader& config, std::int64_t max_position_embeddings) {
+RopeParameters read_rope(ConfigReader& config, const Arch& arch, std::int64_t max_position_embeddings) {
   RopeParameters rope;
-  rope.rope_theta = config.number("rope_theta", 10000.0);
+  rope.rope_theta = config.number("rope_theta", arch.defaults.rope_theta);
   rope.partial_rotary_factor = config.number("partial_rotary_factor", 1.0);
   rope.original_max_position_embeddings = config.integer("original_max_position_embeddings", max_position_embeddings);
   const Json* newest = config.find("rope_parameters");
@@ -151,10 +154,11 @@ RopeParameters read_rope(ConfigReader& config, std::int64_t max_position_embeddi
   return rope;
 }
 
-HiddenAct read_activation(ConfigReader& config) {
+HiddenAct read_activation(ConfigReader& config, const Arch& arch) {
   const std::string key = config.find("hidden_activation") != nullptr ? "hidden_activation" : "hidden_act";
   config.find("hidden_act");  // Gemma lists both; hidden_activation is the one its code reads
-  const std::string name = config.string(key, "silu");
+  if (config.find(key) == nullptr) return arch.defaults.hidden_act;
+  const std::string name = config.string(key);
   if (name == "silu") return HiddenAct::kSilu;
   if (name == "gelu_pytorch_tanh") return HiddenAct::kGeluTanh;
   config.unsupported(key, "silu, gelu_pytorch_tanh");
@@ -163,9 +167,10 @@ HiddenAct read_activation(ConfigReader& config) {
 // Which layers see only a window: layer_types says it where present; before it existed, a rule of the architecture did.
 std::vector<std::int64_t> read_sliding_window(ConfigReader& config, const Arch& arch, std::int64_t num_layers) {
   std::vector<std::int64_t> windows(static_cast<std::size_t>(num_layers), 0);
-  const std::int64_t window = config.integer("sliding_window", 0);
+  std::int64_t window =
+      config.integer("sliding_window", config.has("sliding_window") ? 0 : arch.defaults.sliding_window);
   const bool use = config.boolean("use_sliding_window", arch.sliding_window != SlidingWindow::kFromMaxWindowLayers);
-  const std::int64_t max_window_layers = config.integer("max_window_layers", 0);
+  const std::int64_t max_window_layers = config.integer("max_window_layers", arch.defaults.max_window_layers);
   if (window < 0) config.bad(format("sliding_window is {}", window));
   if (const Json* types = config.find("layer_types")) {
     if (!types->is_array() || types->size() != windows.size()) {
@@ -203,13 +208,14 @@ std::vector<std::int64_t> read_sliding_window(ConfigReader& config, const Arch& 
   return windows;
 }
 
-void read_experts(ConfigReader& config, ModelConfig& model) {
+void read_experts(ConfigReader& config, const Arch& arch, ModelConfig& model) {
   model.num_experts = config.integer(config.find("num_local_experts") ? "num_local_experts" : "num_experts");
   config.find("num_experts");
   model.num_experts_per_tok = config.integer("num_experts_per_tok");
-  model.moe_intermediate_size = config.integer("moe_intermediate_size", model.intermediate_size);
-  // Mixtral always renormalises; Qwen3-MoE says, and its default is not to.
-  model.norm_topk_prob = config.boolean("norm_topk_prob", model.architecture == "MixtralForCausalLM");
+  const std::int64_t moe_default = arch.defaults.moe_intermediate_size;
+  model.moe_intermediate_size =
+      config.integer("moe_intermediate_size", moe_default > 0 ? moe_default : model.intermediate_size);
+  model.norm_topk_prob = config.boolean("norm_topk_prob", arch.defaults.norm_topk_prob);
   const std::int64_t step = config.integer("decoder_sparse_step", 1);
   const std::vector<std::int64_t> dense = config.integers("mlp_only_layers");
   for (std::int64_t layer = 0; layer < model.num_hidden_layers; ++layer) {
@@ -248,30 +254,38 @@ ModelConfig parse_hf_config(std::string_view text, std::string_view origin) {
   model.intermediate_size = config.integer("intermediate_size");
   model.num_hidden_layers = config.integer("num_hidden_layers");
   model.num_attention_heads = config.integer("num_attention_heads");
-  model.num_key_value_heads = config.integer("num_key_value_heads", model.num_attention_heads);
+  const ConfigDefaults& defaults = arch.defaults;
+  const auto or_default = [&](const char* key, std::int64_t if_absent, std::int64_t computed) {
+    return config.integer(key, config.has(key) || if_absent == 0 ? computed : if_absent);
+  };
+  model.num_key_value_heads =
+      or_default("num_key_value_heads", defaults.num_key_value_heads, model.num_attention_heads);
   if (model.num_hidden_layers < 1 || model.num_hidden_layers > 10000 || model.num_attention_heads < 1) {
     config.bad(
         format("num_hidden_layers {} and num_attention_heads {}", model.num_hidden_layers, model.num_attention_heads));
   }
-  model.head_dim = config.integer("head_dim", model.hidden_size / model.num_attention_heads);
+  model.head_dim = or_default("head_dim", defaults.head_dim, model.hidden_size / model.num_attention_heads);
   model.vocab_size = config.integer("vocab_size");
-  model.max_position_embeddings = config.integer("max_position_embeddings", 2048);
-  model.rms_norm_eps = config.number("rms_norm_eps", 1e-6);
-  model.hidden_act = read_activation(config);
-  model.rope = read_rope(config, model.max_position_embeddings);
+  model.max_position_embeddings = config.integer("max_position_embeddings", defaults.max_position_embeddings);
+  model.rms_norm_eps = config.number("rms_norm_eps", defaults.rms_norm_eps);
+  model.hidden_act = read_activation(config, arch);
+  model.rope = read_rope(config, arch, model.max_position_embeddings);
   model.tie_word_embeddings = config.boolean("tie_word_embeddings", arch.tied_by_default);
   model.attention_bias = arch.qkv_bias_always || config.boolean("attention_bias", false);
   model.attention_out_bias = !arch.qkv_bias_always && model.attention_bias;
   model.mlp_bias = config.boolean("mlp_bias", false);
   if (arch.post_norms) {
-    model.query_pre_attn_scalar = config.number("query_pre_attn_scalar", 0.0);
-    model.attn_logit_softcapping = config.number("attn_logit_softcapping", 0.0);
-    model.final_logit_softcapping = config.number("final_logit_softcapping", 0.0);
+    const auto softcapping = [&](const char* key, double if_absent) {
+      return config.number(key, config.has(key) ? 0.0 : if_absent);
+    };
+    model.query_pre_attn_scalar = config.number("query_pre_attn_scalar", defaults.query_pre_attn_scalar);
+    model.attn_logit_softcapping = softcapping("attn_logit_softcapping", defaults.attn_logit_softcapping);
+    model.final_logit_softcapping = softcapping("final_logit_softcapping", defaults.final_logit_softcapping);
   }
   model.norm_weight_offset = arch.norm_weight_offset;
   model.embedding_scale = arch.scale_embedding ? std::sqrt(static_cast<double>(model.hidden_size)) : 1.0;
   model.sliding_window = read_sliding_window(config, arch, model.num_hidden_layers);
-  if (arch.has_experts) read_experts(config, model);
+  if (arch.has_experts) read_experts(config, arch, model);
   if (const auto ids = config.integers("bos_token_id"); !ids.empty()) model.bos_token_id = ids.front();
   model.eos_token_ids = config.integers("eos_token_id");
 

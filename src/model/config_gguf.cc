@@ -105,7 +105,7 @@ ModelConfig config_from_gguf(const GgufFile& file, const TensorCatalogue& catalo
   config.vocab_size = embedding.shape.num_dims() == 2 ? embedding.shape[0] : 0;
   config.max_position_embeddings = metadata.integer("context_length", 2048);
   config.rms_norm_eps = metadata.number("attention.layer_norm_rms_epsilon", 1e-6);
-  config.hidden_act = arch.scale_embedding ? HiddenAct::kGeluTanh : HiddenAct::kSilu;
+  config.hidden_act = arch.defaults.hidden_act;  // the files do not say
   if (config.head_dim < 1) fail(ErrorKind::kBadFile, "{}: head size {}", file.origin(), config.head_dim);
   config.rope = rope_of(file, metadata, config);
   config.rope_interleaved = arch.gguf_rope_interleaved || name == "llama";
@@ -114,8 +114,8 @@ ModelConfig config_from_gguf(const GgufFile& file, const TensorCatalogue& catalo
   config.attention_out_bias = catalogue.find("blk.0.attn_output.bias") != nullptr;
   config.mlp_bias = catalogue.find("blk.0.ffn_down.bias") != nullptr;
   if (arch.post_norms) {
-    config.attn_logit_softcapping = metadata.number("attn_logit_softcapping", 50.0);
-    config.final_logit_softcapping = metadata.number("final_logit_softcapping", 30.0);
+    config.attn_logit_softcapping = metadata.number("attn_logit_softcapping", arch.defaults.attn_logit_softcapping);
+    config.final_logit_softcapping = metadata.number("final_logit_softcapping", arch.defaults.final_logit_softcapping);
     // The files do not carry query_pre_attn_scalar. It is head_dim in all published models but the one of 46 layers.
     if (const double scale = metadata.number("attention.scale", 0.0); scale > 0) {
       config.query_pre_attn_scalar = 1 / (scale * scale);
@@ -124,7 +124,7 @@ ModelConfig config_from_gguf(const GgufFile& file, const TensorCatalogue& catalo
     }
   }
   config.embedding_scale = arch.scale_embedding ? std::sqrt(static_cast<double>(config.hidden_size)) : 1.0;
-  const std::int64_t window = metadata.integer("attention.sliding_window", 0);
+  const std::int64_t window = metadata.integer("attention.sliding_window", arch.defaults.sliding_window);
   for (std::int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
     const bool slides = arch.sliding_window == SlidingWindow::kEveryLayer ||
                         (arch.sliding_window == SlidingWindow::kEvenLayers && layer % 2 == 0);

@@ -117,6 +117,80 @@ TEST(Config, RefusesImpossibleValues) {
   }
 }
 
+// The keys that every class has to be told.
+Json minimal(const char* architecture, int num_attention_heads) {
+  return {{"architectures", {architecture}}, {"hidden_size", 16 * num_attention_heads},    {"intermediate_size", 160},
+          {"num_hidden_layers", 2},          {"num_attention_heads", num_attention_heads}, {"vocab_size", 384}};
+}
+
+TEST(Config, AbsentKeysHaveTheDefaultsOfTheArchitecturesClass) {
+  const ModelConfig llama = parse(minimal("LlamaForCausalLM", 8));
+  EXPECT_EQ(llama.num_key_value_heads, 8);
+  EXPECT_EQ(llama.head_dim, 16);
+  EXPECT_EQ(llama.max_position_embeddings, 2048);
+  EXPECT_EQ(llama.rms_norm_eps, 1e-6);
+
+  const ModelConfig mistral = parse(minimal("MistralForCausalLM", 16));
+  EXPECT_EQ(mistral.num_key_value_heads, 8);
+  EXPECT_EQ(mistral.max_position_embeddings, 131072);
+  EXPECT_EQ(mistral.sliding_window, (std::vector<std::int64_t>{4096, 4096}));
+
+  const ModelConfig qwen2 = parse(minimal("Qwen2ForCausalLM", 32));
+  EXPECT_EQ(qwen2.num_key_value_heads, 32);
+  EXPECT_EQ(qwen2.max_position_embeddings, 32768);
+  EXPECT_EQ(qwen2.sliding_window, (std::vector<std::int64_t>{0, 0}));
+
+  const ModelConfig qwen3 = parse(minimal("Qwen3ForCausalLM", 32));
+  EXPECT_EQ(qwen3.head_dim, 128);
+  EXPECT_EQ(qwen3.num_key_value_heads, 32);
+
+  const ModelConfig phi3 = parse(minimal("Phi3ForCausalLM", 8));
+  EXPECT_EQ(phi3.num_key_value_heads, 8);
+  EXPECT_EQ(phi3.max_position_embeddings, 4096);
+  EXPECT_EQ(phi3.rms_norm_eps, 1e-5);
+
+  const ModelConfig gemma = parse(minimal("Gemma2ForCausalLM", 8));
+  EXPECT_EQ(gemma.num_key_value_heads, 4);
+  EXPECT_EQ(gemma.head_dim, 256);
+  EXPECT_EQ(gemma.max_position_embeddings, 8192);
+  EXPECT_EQ(gemma.hidden_act, HiddenAct::kGeluTanh);
+  EXPECT_EQ(gemma.query_pre_attn_scalar, 256);
+  EXPECT_EQ(gemma.attn_logit_softcapping, 50);
+  EXPECT_EQ(gemma.final_logit_softcapping, 30);
+  EXPECT_EQ(gemma.sliding_window, (std::vector<std::int64_t>{4096, 0}));
+  EXPECT_TRUE(gemma.tie_word_embeddings);
+
+  Json experts = minimal("MixtralForCausalLM", 16);
+  experts["num_local_experts"] = 4;
+  experts["num_experts_per_tok"] = 2;
+  const ModelConfig mixtral = parse(experts);
+  EXPECT_EQ(mixtral.num_key_value_heads, 8);
+  EXPECT_EQ(mixtral.rope.rope_theta, 1e6);
+  EXPECT_EQ(mixtral.rms_norm_eps, 1e-5);
+  EXPECT_EQ(mixtral.moe_intermediate_size, 160);
+  EXPECT_TRUE(mixtral.norm_topk_prob);
+  EXPECT_EQ(mixtral.sliding_window, (std::vector<std::int64_t>{0, 0}));
+  experts["architectures"] = {"Qwen3MoeForCausalLM"};
+  const ModelConfig qwen3_moe = parse(experts);
+  EXPECT_EQ(qwen3_moe.num_key_value_heads, 4);
+  EXPECT_EQ(qwen3_moe.moe_intermediate_size, 768);
+  EXPECT_FALSE(qwen3_moe.norm_topk_prob);
+}
+
+TEST(Config, NullTurnsOffWhatAnAbsentKeyLeavesOn) {
+  Json json = minimal("Gemma2ForCausalLM", 8);
+  for (const char* key :
+       {"sliding_window", "attn_logit_softcapping", "final_logit_softcapping", "head_dim", "num_key_value_heads"}) {
+    json[key] = nullptr;
+  }
+  const ModelConfig config = parse(json);
+  EXPECT_EQ(config.sliding_window, (std::vector<std::int64_t>{0, 0}));
+  EXPECT_EQ(config.attn_logit_softcapping, 0);
+  EXPECT_EQ(config.final_logit_softcapping, 0);
+  EXPECT_EQ(config.head_dim, 16);
+  EXPECT_EQ(config.num_key_value_heads, 8);
+}
+
 TEST(Config, SlidingWindowFollowsTheArchitectureWhereLayersAreNotListed) {
   Json mistral = llama();
   mistral["architectures"] = {"MistralForCausalLM"};

@@ -39,6 +39,11 @@ constexpr TensorRow kLayer[] = {
 const Arch kMixtral = {.hf_class = "MixtralForCausalLM",
                        .gguf_arch = "",
                        .layer_tensors = kLayer,
+                       .defaults = {.num_key_value_heads = 8,
+                                    .max_position_embeddings = 131072,
+                                    .rms_norm_eps = 1e-5,
+                                    .rope_theta = 1e6,
+                                    .norm_topk_prob = true},  // always: it has no such key
                        .sliding_window = SlidingWindow::kEveryLayer,
                        .has_experts = true};
 

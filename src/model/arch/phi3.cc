@@ -45,6 +45,7 @@ constexpr TensorRow kLayer[] = {
 const Arch kPhi3 = {.hf_class = "Phi3ForCausalLM",
                     .gguf_arch = "phi3",
                     .layer_tensors = kLayer,
+                    .defaults = {.max_position_embeddings = 4096, .rms_norm_eps = 1e-5},
                     .sliding_window = SlidingWindow::kEveryLayer};
 
 }  // namespace tandem

@@ -10,6 +10,10 @@ constexpr TensorRow kLayer[] = {
 const Arch kQwen2 = {.hf_class = "Qwen2ForCausalLM",
                      .gguf_arch = "qwen2",
                      .layer_tensors = kLayer,
+                     .defaults = {.num_key_value_heads = 32,
+                                  .max_position_embeddings = 32768,
+                                  .sliding_window = 4096,
+                                  .max_window_layers = 28},
                      .sliding_window = SlidingWindow::kFromMaxWindowLayers,
                      .qkv_bias_always = true};
 

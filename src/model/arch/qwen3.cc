@@ -10,6 +10,11 @@ constexpr TensorRow kLayer[] = {
 const Arch kQwen3 = {.hf_class = "Qwen3ForCausalLM",
                      .gguf_arch = "qwen3",
                      .layer_tensors = kLayer,
+                     .defaults = {.num_key_value_heads = 32,
+                                  .head_dim = 128,
+                                  .max_position_embeddings = 32768,
+                                  .sliding_window = 4096,
+                                  .max_window_layers = 28},
                      .sliding_window = SlidingWindow::kFromMaxWindowLayers};
 
 }  // namespace tandem

@@ -47,6 +47,10 @@ constexpr TensorRow kLayer[] = {
 const Arch kQwen3Moe = {.hf_class = "Qwen3MoeForCausalLM",
                         .gguf_arch = "qwen3moe",
                         .layer_tensors = kLayer,
+                        .defaults = {.num_key_value_heads = 4,
+                                     .max_position_embeddings = 32768,
+                                     .sliding_window = 4096,
+                                     .moe_intermediate_size = 768},
                         .sliding_window = SlidingWindow::kFromMaxWindowLayers,
                         .has_experts = true};
 
