@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <utility>
 
+#include "base/checked_math.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -165,13 +167,15 @@ HiddenAct read_activation(ConfigReader& config, const Arch& arch) {
 }
 
 // Which layers see only a window: layer_types says it where present; before it existed, a rule of the architecture did.
-std::vector<std::int64_t> read_sliding_window(ConfigReader& config, const Arch& arch, std::int64_t num_layers) {
+std::vector<std::int64_t> read_sliding_window(ConfigReader& config, const Arch& arch, std::int64_t num_layers,
+                                              std::int64_t max_position_embeddings) {
   std::vector<std::int64_t> windows(static_cast<std::size_t>(num_layers), 0);
   std::int64_t window =
       config.integer("sliding_window", config.has("sliding_window") ? 0 : arch.defaults.sliding_window);
   const bool use = config.boolean("use_sliding_window", arch.sliding_window != SlidingWindow::kFromMaxWindowLayers);
   const std::int64_t max_window_layers = config.integer("max_window_layers", arch.defaults.max_window_layers);
   if (window < 0) config.bad(format("sliding_window is {}", window));
+  window = std::min(window, max_position_embeddings);  // nothing lies further back, and it fits the kernels' int32
   if (const Json* types = config.find("layer_types")) {
     if (!types->is_array() || types->size() != windows.size()) {
       config.bad(format("layer_types must list {} layers", num_layers));
@@ -284,7 +288,7 @@ ModelConfig parse_hf_config(std::string_view text, std::string_view origin) {
   }
   model.norm_weight_offset = arch.norm_weight_offset;
   model.embedding_scale = arch.scale_embedding ? std::sqrt(static_cast<double>(model.hidden_size)) : 1.0;
-  model.sliding_window = read_sliding_window(config, arch, model.num_hidden_layers);
+  model.sliding_window = read_sliding_window(config, arch, model.num_hidden_layers, model.max_position_embeddings);
   if (arch.has_experts) read_experts(config, arch, model);
   if (const auto ids = config.integers("bos_token_id"); !ids.empty()) model.bos_token_id = ids.front();
   model.eos_token_ids = config.integers("eos_token_id");
@@ -328,11 +332,18 @@ void check_config(const ModelConfig& config, std::string_view origin) {
   const auto require = [&](bool holds, std::string_view what) {
     if (!holds) fail(ErrorKind::kBadFile, "{}: impossible shape: {}", origin, what);
   };
-  constexpr std::int64_t kLimit = std::int64_t{1} << 31;  // so that products of two extents never overflow
-  for (const std::int64_t extent :
-       {config.hidden_size, config.num_hidden_layers, config.num_attention_heads, config.num_key_value_heads,
-        config.head_dim, config.vocab_size, config.max_position_embeddings}) {
-    require(extent > 0 && extent < kLimit, format("an extent is {}", extent));
+  constexpr std::int64_t kLimit = std::int64_t{1} << 31;
+  const std::pair<std::string_view, std::int64_t> extents[] = {
+      {"hidden_size", config.hidden_size},
+      {"num_hidden_layers", config.num_hidden_layers},
+      {"num_attention_heads", config.num_attention_heads},
+      {"num_key_value_heads", config.num_key_value_heads},
+      {"head_dim", config.head_dim},
+      {"vocab_size", config.vocab_size},
+      {"max_position_embeddings", config.max_position_embeddings},
+  };
+  for (const auto& [name, extent] : extents) {
+    require(extent > 0 && extent < kLimit, format("{} is {}", name, extent));
   }
   require(config.intermediate_size >= 0 && config.intermediate_size < kLimit,
           format("intermediate_size {}", config.intermediate_size));
@@ -343,18 +354,42 @@ void check_config(const ModelConfig& config, std::string_view origin) {
     fail(ErrorKind::kUnsupported, "{}: head_dim {} is not supported (multiples of 8 from 16 to 256 are)", origin,
          config.head_dim);
   }
+  const std::pair<std::string_view, double> scales[] = {
+      {"query_pre_attn_scalar", config.query_pre_attn_scalar},
+      {"attn_logit_softcapping", config.attn_logit_softcapping},
+      {"final_logit_softcapping", config.final_logit_softcapping},
+  };
+  for (const auto& [name, scale] : scales) {
+    require(std::isfinite(scale) && scale >= 0, format("{} is {}", name, scale));
+  }
   require(std::isfinite(config.rms_norm_eps) && config.rms_norm_eps >= 0,
           format("rms_norm_eps {}", config.rms_norm_eps));
   require(config.rope.partial_rotary_factor > 0 && config.rope.partial_rotary_factor <= 1,
           format("partial_rotary_factor {}", config.rope.partial_rotary_factor));
   require(config.sliding_window.size() == static_cast<std::size_t>(config.num_hidden_layers),
           "sliding_window per layer");
+  for (const std::int64_t window : config.sliding_window) {
+    require(window >= 0 && window <= config.max_position_embeddings, format("sliding_window is {}", window));
+  }
   if (!config.moe_layer.empty()) {
     require(config.num_experts >= 1 && config.num_experts <= 65536 && config.num_experts_per_tok >= 1 &&
                 config.num_experts_per_tok <= config.num_experts,
             format("{} of {} experts a token", config.num_experts_per_tok, config.num_experts));
     require(config.moe_intermediate_size > 0 && config.moe_intermediate_size < kLimit,
             format("moe_intermediate_size {}", config.moe_intermediate_size));
+  }
+  // The largest matrices: no real one comes near, and bytes and operations counted from them fit in 64 bits.
+  constexpr std::int64_t kMostElements = std::int64_t{1} << 40;
+  const auto require_matrix = [&](std::string_view keys, std::int64_t rows) {
+    const auto elements = checked_mul(rows, config.hidden_size);
+    require(elements && *elements <= kMostElements,
+            format("{} give a matrix of {} rows, hidden_size {} columns", keys, rows, config.hidden_size));
+  };
+  require_matrix("vocab_size", config.vocab_size);
+  require_matrix("num_attention_heads, num_key_value_heads and head_dim", config.q_dim() + 2 * config.kv_dim());
+  require_matrix("intermediate_size", 2 * config.intermediate_size);
+  if (!config.moe_layer.empty()) {
+    require_matrix("num_experts and moe_intermediate_size", config.num_experts * config.moe_intermediate_size);
   }
 }
 

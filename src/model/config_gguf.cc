@@ -1,4 +1,5 @@
 // Metadata keys as llama.cpp's converter writes them (gguf-py's constants.py lists the names).
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -124,7 +125,8 @@ ModelConfig config_from_gguf(const GgufFile& file, const TensorCatalogue& catalo
     }
   }
   config.embedding_scale = arch.scale_embedding ? std::sqrt(static_cast<double>(config.hidden_size)) : 1.0;
-  const std::int64_t window = metadata.integer("attention.sliding_window", arch.defaults.sliding_window);
+  const std::int64_t window = std::min(metadata.integer("attention.sliding_window", arch.defaults.sliding_window),
+                                       config.max_position_embeddings);
   for (std::int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
     const bool slides = arch.sliding_window == SlidingWindow::kEveryLayer ||
                         (arch.sliding_window == SlidingWindow::kEvenLayers && layer % 2 == 0);

@@ -191,6 +191,35 @@ TEST(Config, NullTurnsOffWhatAnAbsentKeyLeavesOn) {
   EXPECT_EQ(config.num_key_value_heads, 8);
 }
 
+TEST(Config, RefusesImpossibleScalesAndShapesByName) {
+  const std::pair<const char*, Json> changes[] = {
+      {"attn_logit_softcapping", -1.0},
+      {"final_logit_softcapping", -30.0},
+      {"query_pre_attn_scalar", -256.0},
+      {"sliding_window", -1},
+      {"intermediate_size", std::int64_t{1} << 30},
+      {"num_attention_heads", std::int64_t{1} << 30},
+  };
+  for (const auto& [key, value] : changes) {
+    Json json = minimal("Gemma2ForCausalLM", 8);
+    json["hidden_size"] = 1 << 20;
+    json[key] = value;
+    const auto [kind, message] = refusal(json);
+    EXPECT_EQ(kind, ErrorKind::kBadFile) << key << ": " << message;
+    EXPECT_NE(message.find(key), std::string::npos) << message;
+  }
+  ModelConfig config = parse(llama());
+  config.sliding_window[1] = -4;
+  EXPECT_THROW(check_config(config, "model.gguf"), Error);
+}
+
+TEST(Config, AWindowBeyondTheLastPositionIsTheWholeContext) {
+  Json json = llama();
+  json["architectures"] = {"MistralForCausalLM"};
+  json["sliding_window"] = std::int64_t{1} << 40;
+  EXPECT_EQ(parse(json).sliding_window, (std::vector<std::int64_t>{512, 512}));
+}
+
 TEST(Config, SlidingWindowFollowsTheArchitectureWhereLayersAreNotListed) {
   Json mistral = llama();
   mistral["architectures"] = {"MistralForCausalLM"};
