@@ -69,7 +69,8 @@ struct Result {
 /// Use from one thread, except cancel(). A cache serves one generator at a time.
 class Generator {
  public:
-  /// Throws kInvalidArgument when the three do not belong together or the cache is another generator's.
+  /// Throws kInvalidArgument when the three do not belong together or the cache is another generator's. Ranks that an
+  /// error or Model::abort() has stopped work again.
   Generator(std::shared_ptr<Model> model, std::shared_ptr<Cache> cache, std::shared_ptr<const Tokenizer> tokenizer);
   ~Generator();
   Generator(const Generator&) = delete;

@@ -54,9 +54,12 @@ class Model {
   ~Model();
 
   const ModelInfo& info() const;
-  /// Ends the ranks and returns all memory; later use throws. Idempotent.
+  /// Ends the ranks and returns all memory but that of caches; later use throws kInvalidArgument, and what was made of
+  /// the model can only be destroyed. Idempotent.
   void unload();
-  /// Ends a step that is running, from any thread: the caller of that step gets an Error of kind kCancelled.
+  /// From any thread: the step that is running, or if none is, the next one throws an Error of kind kCancelled. As
+  /// after any other error of a step (a timeout, no memory), generators of this model throw from then on; a Cache or
+  /// Generator made later starts afresh. Without effect after unload().
   void abort(const std::string& reason);
   /// For the library's own use. Throws kInvalidArgument after unload().
   ModelRuntime& runtime() const;

@@ -180,6 +180,10 @@ void RankTeam::abort(std::string_view reason) {
   impl_->current_group().abort(-1, reason, ErrorKind::kCancelled);
 }
 
+bool RankTeam::aborted() const {
+  return impl_->current_group().aborted();
+}
+
 void RankTeam::rebuild() {
   TANDEM_CHECK(!impl_->running.load(), "rebuild during a run");
   impl_->build();

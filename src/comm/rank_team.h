@@ -49,6 +49,9 @@ class RankTeam {
   /// Cancels the run in progress, or the next: it throws kCancelled with `reason`.
   void abort(std::string_view reason);
 
+  /// Whether run() throws until rebuild(). Any thread.
+  bool aborted() const;
+
   /// A new group in place of a broken one; threads and streams stay.
   void rebuild();
 

@@ -45,6 +45,7 @@ Generator::Generator(std::shared_ptr<Model> model, std::shared_ptr<Cache> cache,
     fail_with_hint(ErrorKind::kInvalidArgument, "the cache belongs to another generator",
                    "destroy that generator first, or give each a cache of its own");
   }
+  model->runtime().revive();
   impl_ = std::make_unique<Impl>(std::move(model), std::move(cache), std::move(tokenizer));
 }
 

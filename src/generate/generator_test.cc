@@ -84,6 +84,26 @@ TEST_F(GeneratorOverRanks, AnAbortEndsTheStepWithItsReason) {
   EXPECT_EQ(refusal([&] { generator.enqueue(job({5}, 1)); }), ErrorKind::kCancelled);
 }
 
+TEST_F(GeneratorOverRanks, AModelWorksAgainAfterAnAbort) {
+  const auto answer = [&](const std::shared_ptr<Cache>& cache) {
+    Generator generator(model_, cache, tokenizer_);
+    generator.enqueue(job({5, 6, 7}, 10));
+    return generator.run_to_completion().at(0).full_text;
+  };
+  const std::string expected = answer(cache_);
+  {
+    Generator generator(model_, cache_, tokenizer_);
+    generator.enqueue(job({5, 6, 7}, 10));
+    generator.iterate();
+    model_->abort("the user left");  // no step is running: the next one throws
+    EXPECT_EQ(refusal([&] { generator.iterate(); }), ErrorKind::kCancelled);
+    EXPECT_EQ(refusal([&] { generator.iterate(); }), ErrorKind::kCancelled);
+  }
+  EXPECT_EQ(answer(cache_), expected);
+  model_->abort("the user left");
+  EXPECT_EQ(answer(std::make_shared<Cache>(model_)), expected);
+}
+
 TEST_F(GeneratorOverRanks, AnAbortMayMeetAnUnload) {
   cache_.reset();
   std::atomic<bool> running{false};

@@ -52,6 +52,7 @@ ModelRuntime& Model::runtime() const {
 
 Cache::Cache(std::shared_ptr<Model> model, std::int64_t max_num_tokens) {
   ModelRuntime& runtime = model->runtime();
+  runtime.revive();
   if (max_num_tokens < 0) fail(ErrorKind::kInvalidArgument, "a cache of {} tokens", max_num_tokens);
   if (max_num_tokens == 0) {
     // Whole pages for each sequence, so that every one of them can reach max_seq_len.

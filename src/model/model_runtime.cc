@@ -132,6 +132,10 @@ ModelRuntime::ModelRuntime(OpenedModel opened, const ModelOptions& options) : op
 
 ModelRuntime::~ModelRuntime() = default;
 
+void ModelRuntime::revive() {
+  if (team_->aborted()) team_->rebuild();
+}
+
 void ModelRuntime::load(const ModelOptions& options) {
   for (const RankShard& shard : plan_) {
     info_.weight_bytes += rank_bytes(opened_.table, opened_.config, opened_.source->catalogue(), shard).total();

@@ -34,6 +34,8 @@ class ModelRuntime {
   int world_size() const { return static_cast<int>(plan_.size()); }
   std::int64_t max_step_tokens() const { return max_step_tokens_; }
   RankTeam& team() { return *team_; }
+  /// Lets ranks that an error or an abort has stopped work again. Between steps.
+  void revive();
 
   /// One empty KV cache a rank.
   std::vector<std::unique_ptr<KvCache>> make_caches(std::int64_t num_pages, std::int64_t page_size);
