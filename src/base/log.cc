@@ -60,8 +60,7 @@ spdlog::logger& logger() {
 }  // namespace
 
 std::string_view to_string(Subsystem subsystem) {
-  static constexpr std::string_view kNames[kNumSubsystems] = {"base",  "device",   "comm", "weights",
-                                                              "model", "generate", "cli"};
+  static constexpr std::string_view kNames[kNumSubsystems] = {"comm", "model", "cli"};
   return kNames[static_cast<int>(subsystem)];
 }
 

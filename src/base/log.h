@@ -1,6 +1,6 @@
 #pragma once
-// Logging: `log(Level::kInfo, Subsystem::kComm, "chose {}", name)`. Written to stderr with time, level and subsystem.
-// Thread-safe. Set levels before starting threads. Never on a hot path unless enabled() says so first.
+// Logging: `log(LogLevel::kInfo, Subsystem::kComm, "chose {}", name)`. Written to stderr with time, level and
+// subsystem. Thread-safe. Set levels before starting threads. Never on a hot path unless log_enabled() says so first.
 
 #include <string_view>
 
@@ -10,8 +10,8 @@ namespace tandem {
 
 enum class LogLevel { kTrace, kDebug, kInfo, kWarn, kError, kOff };
 
-enum class Subsystem { kBase, kDevice, kComm, kWeights, kModel, kGenerate, kCli };
-inline constexpr int kNumSubsystems = 7;
+enum class Subsystem { kComm, kModel, kCli };
+inline constexpr int kNumSubsystems = 3;
 
 /// Name as used in settings, e.g. "comm".
 std::string_view to_string(Subsystem subsystem);

@@ -228,8 +228,7 @@ void apply_log_settings(const Settings& settings) {
       fail_with_hint(
           ErrorKind::kInvalidArgument,
           format("{}: log_level is \"{}\"", settings.value("log_level").origin, settings.string("log_level")),
-          "expected trace, debug, info, warn, error or off, alone or as comm=debug; subsystems are base, "
-          "device, comm, weights, model, generate, cli");
+          "expected trace, debug, info, warn, error or off, alone or as comm=debug; subsystems are comm, model, cli");
     }
   }
   if (settings.boolean("p2p_verbose")) set_log_level(Subsystem::kComm, LogLevel::kTrace);

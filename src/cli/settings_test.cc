@@ -101,7 +101,7 @@ TEST(LogLevels, AreSetPerSubsystem) {
   apply_log_settings(Settings({}, env(variables), "/none"));
   EXPECT_TRUE(log_enabled(Subsystem::kModel, LogLevel::kDebug));
   EXPECT_FALSE(log_enabled(Subsystem::kCli, LogLevel::kWarn));
-  for (const char* text : {"loud", "model=loud", "engine=debug", "=debug"}) {
+  for (const char* text : {"loud", "model=loud", "engine=debug", "weights=debug", "=debug"}) {
     const Variables wrong = {{"TANDEM_LOG_LEVEL", text}};
     EXPECT_THROW(apply_log_settings(Settings({}, env(wrong), "/none")), Error) << text;
   }
