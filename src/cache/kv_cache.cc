@@ -14,8 +14,8 @@ std::size_t tensor_bytes(DType dtype, const KvCacheShape& shape) {
   std::int64_t elements = shape.num_pages;
   for (const std::int64_t factor : {shape.page_size, shape.num_kv_heads, shape.head_dim}) {
     const auto product = checked_mul(elements, factor);
-    // 2^50: no cache of one layer is larger, and the sum over layers cannot overflow.
-    if (!product || *product > (std::int64_t{1} << 50)) {
+    // 2^44 values: no cache of one layer is larger, and the bytes of 10 000 layers, the most there are, fit in 64 bits.
+    if (!product || *product > (std::int64_t{1} << 44)) {
       fail(ErrorKind::kOutOfMemory, "a KV cache of {} pages of {} tokens is too large", shape.num_pages,
            shape.page_size);
     }

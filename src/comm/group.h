@@ -41,8 +41,8 @@ class Group {
   /// Ends the group: every rank that waits, and every later call, throws the first cause, which names `rank` (-1: the
   /// abort came from outside the ranks). Takes locks and memory: for a thread that handles a signal, not for the
   /// handler.
-  ///   kPeerLost   "rank 1 failed: <reason>"
-  ///   kCancelled  "cancelled: <reason>"
+  ///   kPeerLost   "rank 1 failed: <reason>"; from outside <reason>
+  ///   kCancelled  "cancelled by rank 1: <reason>"; from outside "cancelled: <reason>"
   ///   else        <reason>, which then names the ranks itself
   /// Returns whether this was the first cause.
   bool abort(int rank, std::string_view reason, ErrorKind kind, std::string_view hint = {}) const;

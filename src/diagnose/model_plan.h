@@ -27,8 +27,9 @@ struct ModelPlan {
   bool fits() const { return available_bytes == 0 || needed_bytes <= available_bytes; }
 };
 
-/// Opens the model and plans it as Model::load would with these options; nothing is loaded. Throws what open_model and
-/// load throw.
+/// Opens the model and plans it as Model::load would with these options; nothing is loaded. Throws what open_model
+/// throws, and kInvalidArgument for devices, ranks and a length that do not fit; threads and back-end are not looked
+/// at.
 ModelPlan plan_model(const ModelOptions& options);
 
 /// The plan as a table for people, one line a rank.

@@ -91,7 +91,8 @@ TensorUse make_use(const TensorRow& row, const ModelConfig& config, WeightFormat
   return use;
 }
 
-// Left behind by older converters; they can be computed from the config.
+// Frequencies that older converters left behind, which follow from the config; the factors of a GGUF file, which
+// open_model() reads by itself.
 bool may_be_ignored(std::string_view name) {
   return name.ends_with("rotary_emb.inv_freq") || name == "rope_freqs.weight";
 }

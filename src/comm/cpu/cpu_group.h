@@ -1,5 +1,6 @@
 #pragma once
-// The memory that the ranks of one CPU group share. Every word has one writer, named beside it.
+// The memory that the ranks of one CPU group share. A word has one writer, named beside it, but for
+// doorbells and counts, which everybody may raise.
 
 #include <array>
 #include <atomic>
