@@ -47,7 +47,7 @@ std::string timing_line(const Result& last, double load_s, const Model& model) {
       load_s < 1 ? format("{:.0f} ms", load_s * 1e3) : format("{:.2f} s", load_s),
       format_bytes(model.info().weight_bytes), model.info().tp_size, model.info().tp_size == 1 ? "" : "s",
       model.info().backend, last.time_to_first_token_s * 1e3, last.prompt_tokens, prefill_rate, last.new_tokens,
-      decode_rate, format_bytes(process_memory().peak_resident_bytes));
+      decode_rate, format_bytes(peak_resident_memory()));
 }
 
 Json report(const Result& last, const std::vector<std::int32_t>& ids, double load_s, const Model& model) {
@@ -65,7 +65,7 @@ Json report(const Result& last, const std::vector<std::int32_t>& ids, double loa
           {"time_prefill_s", last.time_prefill_s},
           {"time_decode_s", last.time_decode_s},
           {"weight_bytes", model.info().weight_bytes},
-          {"peak_resident_bytes", process_memory().peak_resident_bytes}};
+          {"peak_resident_bytes", peak_resident_memory()}};
 }
 
 // Runs one job to its end; `on_text` gets its text as it comes.

@@ -302,12 +302,12 @@ BenchModelResult bench_model(std::shared_ptr<Model> model, const BenchModelParam
     BenchSequences sequences(model, parameters.batch, parameters.context + parameters.tokens);
     sequences.run(0, parameters.context + 1);
     result.cache_bytes = sequences.cache_bytes();
-    result.peak_resident_bytes = process_memory().peak_resident_bytes;
+    result.peak_resident_bytes = peak_resident_memory();
   }
   {
     BenchSequences prompts(model, 1, parameters.prompt);
     prompts.run(0, parameters.prompt);                                  // warm-up
-    result.peak_resident_bytes = process_memory().peak_resident_bytes;  // before the tests' own buffers
+    result.peak_resident_bytes = peak_resident_memory();  // before the tests' own buffers
     GemmBench gemm(runtime);
     gemm.run();
     for (int sample = 0; sample < parameters.samples; ++sample) {

@@ -18,8 +18,8 @@ std::uint64_t read_kilobytes(const char* path, const std::string& key) {
 
 }  // namespace
 
-ProcessMemory process_memory() {
-  return {read_kilobytes("/proc/self/status", "VmRSS:"), read_kilobytes("/proc/self/status", "VmHWM:")};
+std::uint64_t peak_resident_memory() {
+  return read_kilobytes("/proc/self/status", "VmHWM:");
 }
 
 std::uint64_t available_memory() {

@@ -5,13 +5,8 @@
 
 namespace tandem {
 
-struct ProcessMemory {
-  std::uint64_t resident_bytes = 0;
-  std::uint64_t peak_resident_bytes = 0;
-};
-
-/// From /proc/self/status; zeros where that cannot be read.
-ProcessMemory process_memory();
+/// The most bytes that were resident at a time, from /proc/self/status; 0 where that cannot be read.
+std::uint64_t peak_resident_memory();
 
 /// Bytes a new process could use without swapping, from /proc/meminfo; 0 where that cannot be read.
 std::uint64_t available_memory();

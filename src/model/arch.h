@@ -101,7 +101,6 @@ struct Arch {
   bool post_norms = false;        ///< norms after attention and MLP, soft caps
   bool scale_embedding = false;   ///< by sqrt(hidden_size)
   double norm_weight_offset = 0;  ///< of the safetensors; GGUF files have it added
-  bool gguf_rope_interleaved = false;
 };
 
 /// The tensors that every architecture has once.

@@ -290,17 +290,17 @@ ModelConfig parse_hf_config(std::string_view text, std::string_view origin) {
   model.embedding_scale = arch.scale_embedding ? std::sqrt(static_cast<double>(model.hidden_size)) : 1.0;
   model.sliding_window = read_sliding_window(config, arch, model.num_hidden_layers, model.max_position_embeddings);
   if (arch.has_experts) read_experts(config, arch, model);
-  if (const auto ids = config.integers("bos_token_id"); !ids.empty()) model.bos_token_id = ids.front();
-  model.eos_token_ids = config.integers("eos_token_id");
 
   if (config.boolean("use_bidirectional_attention", false)) config.unsupported("use_bidirectional_attention", "false");
   config.ignore({"_name_or_path",
                  "attention_dropout",
                  "auto_map",
+                 "bos_token_id",
                  "cache_implementation",
                  "chunk_size_feed_forward",
                  "dtype",
                  "embd_pdrop",
+                 "eos_token_id",
                  "id2label",
                  "initializer_range",
                  "label2id",
@@ -406,7 +406,6 @@ GenerationDefaults read_generation_config(const std::filesystem::path& folder) {
   defaults.top_p = reader.number("top_p", 1.0);
   defaults.min_p = reader.number("min_p", 0.0);
   defaults.repetition_penalty = reader.number("repetition_penalty", 1.0);
-  defaults.eos_token_ids = reader.integers("eos_token_id");
   return defaults;
 }
 

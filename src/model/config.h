@@ -62,8 +62,6 @@ struct ModelConfig {
   std::int64_t moe_intermediate_size = 0;
   bool norm_topk_prob = true;
   std::vector<bool> moe_layer;  ///< a layer; empty: none
-  std::int64_t bos_token_id = -1;
-  std::vector<std::int64_t> eos_token_ids;
 
   std::int64_t q_dim() const { return num_attention_heads * head_dim; }
   std::int64_t kv_dim() const { return num_key_value_heads * head_dim; }
@@ -80,7 +78,8 @@ ModelConfig config_from_gguf(const GgufFile& file, const TensorCatalogue& catalo
 /// Throws kBadFile unless the extents are consistent (heads divide, sizes positive, one value a layer).
 void check_config(const ModelConfig& config, std::string_view origin);
 
-/// Defaults for sampling from generation_config.json; fields absent there keep the values passed in.
+/// Defaults for sampling from generation_config.json; what is absent there has Hugging Face's default. Ids that end a
+/// text are the tokenizer's matter.
 struct GenerationDefaults {
   bool do_sample = false;
   double temperature = 1;
@@ -88,7 +87,6 @@ struct GenerationDefaults {
   double top_p = 1;
   double min_p = 0;
   double repetition_penalty = 1;
-  std::vector<std::int64_t> eos_token_ids;  ///< empty: as the config says
 };
 GenerationDefaults read_generation_config(const std::filesystem::path& folder);
 

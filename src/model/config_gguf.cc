@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "model/arch.h"
 #include "model/config.h"
 #include "weights/gguf/gguf_file.h"
@@ -109,7 +108,7 @@ ModelConfig config_from_gguf(const GgufFile& file, const TensorCatalogue& catalo
   config.hidden_act = arch.defaults.hidden_act;  // the files do not say
   if (config.head_dim < 1) fail(ErrorKind::kBadFile, "{}: head size {}", file.origin(), config.head_dim);
   config.rope = rope_of(file, metadata, config);
-  config.rope_interleaved = arch.gguf_rope_interleaved || name == "llama";
+  config.rope_interleaved = name == "llama";  // Llama, Mistral and Mixtral
   config.tie_word_embeddings = catalogue.find("output.weight") == nullptr;
   config.attention_bias = catalogue.find("blk.0.attn_q.bias") != nullptr || arch.qkv_bias_always;
   config.attention_out_bias = catalogue.find("blk.0.attn_output.bias") != nullptr;
@@ -140,8 +139,6 @@ ModelConfig config_from_gguf(const GgufFile& file, const TensorCatalogue& catalo
       config.moe_layer.push_back(catalogue.find(format("blk.{}.ffn_gate_inp.weight", layer)) != nullptr);
     }
   }
-  config.bos_token_id = file.find_i64("tokenizer.ggml.bos_token_id").value_or(-1);
-  if (const auto eos = file.find_i64("tokenizer.ggml.eos_token_id")) config.eos_token_ids.push_back(*eos);
   check_config(config, file.origin());
   return config;
 }

@@ -13,7 +13,7 @@ namespace {
 Json llama() {
   return Json::parse(R"({"architectures": ["LlamaForCausalLM"], "hidden_size": 64, "intermediate_size": 160,
     "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 384,
-    "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "hidden_act": "silu", "eos_token_id": [2, 3]})");
+    "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "hidden_act": "silu"})");
 }
 
 ModelConfig parse(const Json& json) {
@@ -34,7 +34,6 @@ TEST(Config, ReadsLlamaWithDefaults) {
   const ModelConfig config = parse(llama());
   EXPECT_EQ(config.head_dim, 16);
   EXPECT_EQ(config.rope.rope_theta, 10000);
-  EXPECT_EQ(config.eos_token_ids, (std::vector<std::int64_t>{2, 3}));
   EXPECT_FALSE(config.tie_word_embeddings);
   EXPECT_EQ(config.sliding_window, (std::vector<std::int64_t>{0, 0}));
 }
@@ -92,17 +91,11 @@ TEST(Config, RefusesByNameWhatItDoesNotCompute) {
 
 TEST(Config, RefusesImpossibleValues) {
   const std::pair<const char*, Json> changes[] = {
-      {"hidden_size", -1},
-      {"hidden_size", "64"},
-      {"num_attention_heads", 0},
-      {"num_key_value_heads", 3},
-      {"num_hidden_layers", 1e9},
-      {"vocab_size", 0},
-      {"sliding_window", -4},
-      {"layer_types", Json::array({"full_attention"})},
-      {"eos_token_id", "</s>"},
-      {"rms_norm_eps", -1.0},
-      {"num_hidden_layers", 100000000},
+      {"hidden_size", -1},        {"hidden_size", "64"},
+      {"num_attention_heads", 0}, {"num_key_value_heads", 3},
+      {"num_hidden_layers", 1e9}, {"vocab_size", 0},
+      {"sliding_window", -4},     {"layer_types", Json::array({"full_attention"})},
+      {"rms_norm_eps", -1.0},     {"num_hidden_layers", 100000000},
   };
   for (const auto& [key, value] : changes) {
     Json json = llama();

@@ -151,7 +151,7 @@ void ModelRuntime::load(const ModelOptions& options) {
                                               if (rank.comm.group().aborted()) rank.comm.group().throw_cause();
                                             });
     ranks_[index] = std::make_unique<RankForward>(opened_.config, plan_[index], std::move(weights), rope,
-                                                  rank.stream.device(), max_step_tokens_, max_step_tokens_);
+                                                  rank.stream.device(), max_step_tokens_);
   });
   const auto logits_bytes = static_cast<std::size_t>(max_step_tokens_ * info_.vocab_size) * sizeof(float);
   gathered_ = Buffer(Device{}, logits_bytes);

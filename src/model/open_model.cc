@@ -29,7 +29,6 @@ void open_dummy_model(OpenedModel& opened) {
 
 void open_gguf_model(OpenedModel& opened) {
   const auto file = std::make_shared<const GgufFile>(opened.name);
-  opened.gguf = file;
   opened.config = config_from_gguf(*file, file->catalogue());
   opened.table = tensor_table(opened.config, WeightFormat::kGguf);
   opened.source = open_gguf(file);
@@ -50,7 +49,6 @@ void open_folder(OpenedModel& opened, const std::filesystem::path& folder) {
   opened.generation = read_generation_config(folder);
   opened.table = tensor_table(opened.config, WeightFormat::kSafetensors);
   opened.source = open_safetensors(folder);
-  opened.tokenizer_folder = folder;
 }
 
 [[noreturn]] void refuse_missing(const std::string& name) {
@@ -94,7 +92,6 @@ OpenedModel open_model(const std::string& model) {
     open_gguf_model(opened);
   }
   check_tensors(opened.table, opened.source->catalogue());
-  if (opened.generation.eos_token_ids.empty()) opened.generation.eos_token_ids = opened.config.eos_token_ids;
   return opened;
 }
 

@@ -17,9 +17,7 @@ struct OpenedModel {
   GenerationDefaults generation;
   std::vector<TensorUse> table;
   std::unique_ptr<WeightSource> source;
-  std::shared_ptr<const GgufFile> gguf;    ///< of a GGUF file, else nullptr
-  std::vector<float> rope_freq_factors;    ///< divide the rotary frequencies; of a GGUF file, or empty
-  std::filesystem::path tokenizer_folder;  ///< of a folder, else empty
+  std::vector<float> rope_freq_factors;  ///< divide the rotary frequencies; of a GGUF file, or empty
 
   std::vector<RankShard> shard_plan(int world_size) const;
 };

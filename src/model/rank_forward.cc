@@ -61,8 +61,7 @@ Activation activation_of(HiddenAct act) {
 }  // namespace
 
 RankForward::RankForward(const ModelConfig& config, const RankShard& shard, RankWeights weights,
-                         const RopeFrequencies& rope, Device device, std::int64_t max_step_tokens,
-                         std::int64_t max_logits_rows)
+                         const RopeFrequencies& rope, Device device, std::int64_t max_step_tokens)
     : config_(config),
       shard_(shard),
       weights_(std::move(weights)),
@@ -74,12 +73,11 @@ RankForward::RankForward(const ModelConfig& config, const RankShard& shard, Rank
     attended_cols = std::max(attended_cols, layer.matrix(Slot::kWo).cols);
   }
   const std::int64_t tokens = max_step_tokens;
-  const std::int64_t wide_rows = std::max(tokens, max_logits_rows);
   const std::int64_t picks = tokens * config.num_experts_per_tok;
   const std::int64_t mlp_elements = std::max(tokens * shard.intermediate.size(), picks * shard.moe_intermediate.size());
   const auto lay_out = [&](Arena arena) {
     residual_ = arena.take(DType::kF32, {tokens, config.hidden_size});
-    normed_ = arena.take(DType::kF32, {wide_rows, config.hidden_size});
+    normed_ = arena.take(DType::kF32, {tokens, config.hidden_size});
     branch_ = arena.take(DType::kF32, {tokens, config.hidden_size});
     q_ = arena.take(DType::kF32, {tokens, shard.query_heads.size() * config.head_dim});
     k_ = arena.take(DType::kF32, {tokens, shard.kv_heads.size() * config.head_dim});
@@ -93,7 +91,7 @@ RankForward::RankForward(const ModelConfig& config, const RankShard& shard, Rank
       expert_weights_ = arena.take(DType::kF32, {tokens, config.num_experts_per_tok});
       expert_out_ = arena.take(DType::kF32, {picks, config.hidden_size});
     }
-    logits_ = arena.take(DType::kF32, {max_logits_rows, shard.vocab.size()});
+    logits_ = arena.take(DType::kF32, {tokens, shard.vocab.size()});
     return arena.used();
   };
   workspace_ = Buffer(device, lay_out(Arena(nullptr)));

@@ -31,13 +31,10 @@ struct StepBatch {
 class RankForward {
  public:
   RankForward(const ModelConfig& config, const RankShard& shard, RankWeights weights, const RopeFrequencies& rope,
-              Device device, std::int64_t max_step_tokens, std::int64_t max_logits_rows);
+              Device device, std::int64_t max_step_tokens);
 
   /// Returns this rank's columns of the logits, f32 [logits_tokens, vocab share], valid until the next call.
   Tensor forward(RankContext& rank, KvCache& cache, const StepBatch& batch);
-
-  /// Bytes of activations.
-  std::size_t workspace_bytes() const { return workspace_.bytes(); }
 
  private:
   void attention(RankContext& rank, KvCache& cache, const StepBatch& batch, int layer, ConstTensor input);

@@ -49,7 +49,6 @@ struct TensorPart {
   ShardRange rows;
   ShardRange cols;           ///< of a matrix
   std::int64_t col_pad = 0;  ///< foreign columns before the rank's own
-  bool empty() const { return rows.size() == 0; }
 };
 TensorPart tensor_part(const TensorUse& use, const ModelConfig& config, const RankShard& shard, DType dtype);
 

@@ -20,7 +20,6 @@ constexpr TensorRow kLayer[] = {rows::kAttentionNorm,
                                 rows::kGateBias,
                                 rows::kUpBias,
                                 rows::kDownBias};
-const Arch kLlama = {
-    .hf_class = "LlamaForCausalLM", .gguf_arch = "llama", .layer_tensors = kLayer, .gguf_rope_interleaved = true};
+const Arch kLlama = {.hf_class = "LlamaForCausalLM", .gguf_arch = "llama", .layer_tensors = kLayer};
 
 }  // namespace tandem
