@@ -15,18 +15,13 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/random.h"
+#include "diagnose/bench_model_counts.h"
 #include "diagnose/process_memory.h"
 #include "model/model_runtime.h"
 #include "tandem/version.h"
 
 namespace tandem {
 namespace {
-
-// A matrix as a decode step reads it: how many bytes on one rank, in the order of the step.
-struct RankReads {
-  std::vector<std::size_t> bytes;
-  std::size_t total = 0;
-};
 
 bool read_by_decode(const TensorUse& use, bool tied) {
   return !use.is_vector() && (use.slot != Slot::kEmbedding || tied);
@@ -36,40 +31,6 @@ bool read_by_decode(const TensorUse& use, bool tied) {
 double expert_share(const ModelConfig& config, int batch) {
   return std::min(1.0,
                   static_cast<double>(config.num_experts_per_tok * batch) / static_cast<double>(config.num_experts));
-}
-
-RankReads reads_of(const OpenedModel& opened, const RankShard& shard, int batch) {
-  RankReads reads;
-  const bool tied = opened.config.tie_word_embeddings;
-  std::vector<std::size_t> last;  // the output matrix is read last
-  for (const TensorUse& use : opened.table) {
-    if (!read_by_decode(use, tied)) continue;
-    const DType dtype = opened.source->catalogue().at(use.tensor_name(0)).dtype;
-    const TensorPart part = tensor_part(use, opened.config, shard, dtype);
-    double bytes = static_cast<double>(part.rows.size()) * static_cast<double>(dtype_bytes(dtype, part.cols.size()));
-    if (use.num_experts > 0) bytes *= static_cast<double>(use.num_experts) * expert_share(opened.config, batch);
-    (use.layer < 0 ? last : reads.bytes).push_back(static_cast<std::size_t>(bytes));
-  }
-  reads.bytes.insert(reads.bytes.end(), last.begin(), last.end());
-  reads.total = std::accumulate(reads.bytes.begin(), reads.bytes.end(), std::size_t{0});
-  return reads;
-}
-
-// Multiply-adds of a prompt, two operations each: every matrix once a token, the output once, attention not counted.
-double flops_of(const OpenedModel& opened, std::int64_t tokens) {
-  double flops = 0;
-  for (const TensorUse& use : opened.table) {
-    if (use.is_vector() || use.slot == Slot::kEmbedding) continue;
-    const int last = use.shape.num_dims() - 1;
-    const double rows = static_cast<double>(use.num_experts > 0 ? use.shape[last - 1] : use.num_rows);
-    const double size = 2 * rows * static_cast<double>(use.shape[last]);
-    const double times = use.num_experts > 0 ? static_cast<double>(opened.config.num_experts_per_tok) : 1.0;
-    flops += size * (use.layer < 0 ? 1.0 : times * static_cast<double>(tokens));
-  }
-  if (opened.config.tie_word_embeddings) {
-    flops += 2.0 * static_cast<double>(opened.config.vocab_size * opened.config.hidden_size);
-  }
-  return flops;
 }
 
 // ThreadSanitizer instruments the function that picks a clone, which runs before the sanitizer is set up.
@@ -250,8 +211,45 @@ std::string cpu_name() {
   return "unknown";
 }
 
-// Median over samples of work / seconds / rate. The speed of a shared machine changes between samples by more than
-// what is to be seen; a sample and the rate measured round it change together.
+Json samples_json(const Samples& samples, const char* unit) {
+  return {{"unit", unit}, {"samples", samples.values}, {"median", samples.median()}, {"spread", samples.spread()}};
+}
+
+}  // namespace
+
+RankReads reads_of(const OpenedModel& opened, const RankShard& shard, int batch) {
+  RankReads reads;
+  const bool tied = opened.config.tie_word_embeddings;
+  std::vector<std::size_t> last;  // the output matrix is read last
+  for (const TensorUse& use : opened.table) {
+    if (!read_by_decode(use, tied)) continue;
+    const DType dtype = opened.source->catalogue().at(use.tensor_name(0)).dtype;
+    const TensorPart part = tensor_part(use, opened.config, shard, dtype);
+    double bytes = static_cast<double>(part.rows.size()) * static_cast<double>(dtype_bytes(dtype, part.cols.size()));
+    if (use.num_experts > 0) bytes *= static_cast<double>(use.num_experts) * expert_share(opened.config, batch);
+    (use.layer < 0 ? last : reads.bytes).push_back(static_cast<std::size_t>(bytes));
+  }
+  reads.bytes.insert(reads.bytes.end(), last.begin(), last.end());
+  reads.total = std::accumulate(reads.bytes.begin(), reads.bytes.end(), std::size_t{0});
+  return reads;
+}
+
+double flops_of(const OpenedModel& opened, std::int64_t tokens) {
+  double flops = 0;
+  for (const TensorUse& use : opened.table) {
+    if (use.is_vector() || use.slot == Slot::kEmbedding) continue;
+    const int last = use.shape.num_dims() - 1;
+    const double rows = static_cast<double>(use.num_experts > 0 ? use.shape[last - 1] : use.num_rows);
+    const double size = 2 * rows * static_cast<double>(use.shape[last]);
+    const double times = use.num_experts > 0 ? static_cast<double>(opened.config.num_experts_per_tok) : 1.0;
+    flops += size * (use.layer < 0 ? 1.0 : times * static_cast<double>(tokens));
+  }
+  if (opened.config.tie_word_embeddings) {
+    flops += 2.0 * static_cast<double>(opened.config.vocab_size * opened.config.hidden_size);
+  }
+  return flops;
+}
+
 double median_share(double work, const Samples& seconds, const Samples& rates) {
   Samples shares;
   for (std::size_t i = 0; i < seconds.values.size(); ++i) {
@@ -259,12 +257,6 @@ double median_share(double work, const Samples& seconds, const Samples& rates) {
   }
   return shares.median();
 }
-
-Json samples_json(const Samples& samples, const char* unit) {
-  return {{"unit", unit}, {"samples", samples.values}, {"median", samples.median()}, {"spread", samples.spread()}};
-}
-
-}  // namespace
 
 double Samples::median() const {
   if (values.empty()) return 0;
@@ -306,7 +298,7 @@ BenchModelResult bench_model(std::shared_ptr<Model> model, const BenchModelParam
   }
   {
     BenchSequences prompts(model, 1, parameters.prompt);
-    prompts.run(0, parameters.prompt);                                  // warm-up
+    prompts.run(0, parameters.prompt);                    // warm-up
     result.peak_resident_bytes = peak_resident_memory();  // before the tests' own buffers
     GemmBench gemm(runtime);
     gemm.run();
