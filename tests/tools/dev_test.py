@@ -13,14 +13,14 @@ ROOT = Path(__file__).resolve().parents[2]
 DEV = ROOT / "tools/dev"
 
 
-def dev(*args):
+def dev(*args, **variables):
     # Hooks export the repository they run for, which is not the small one of these tests.
-    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | variables
     return subprocess.run([sys.executable, DEV, *args], capture_output=True, text=True, env=env)
 
 
 class Check(unittest.TestCase):
-    def check(self, files):
+    def check(self, files, **variables):
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
             picture = "docs/explanation/architecture.md"
@@ -30,7 +30,7 @@ class Check(unittest.TestCase):
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 (root / name).write_text(text, encoding="utf-8")
             subprocess.run(["git", "init", "-q", root], check=True)
-            run = dev("check", "--root", str(root))
+            run = dev("check", "--root", str(root), **variables)
             return run.returncode, run.stdout + run.stderr
 
     def assert_named(self, files, expected):
@@ -73,6 +73,14 @@ class Check(unittest.TestCase):
     @unittest.skipUnless(shutil.which("clang-format-19") or shutil.which("clang-format"), "clang-format is not installed")
     def test_format_is_part_of_it(self):
         self.assert_named({"src/base/x.h": "int  a;\n"}, "tools/dev format")
+
+    def test_without_clang_format_the_other_checks_run(self):
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "git").symlink_to(shutil.which("git"))
+            status, output = self.check({"src/base/x.h": "int a; \n"}, PATH=folder)
+        self.assertEqual(status, 1, output)
+        self.assertIn("clang-format-19 is not installed: the format was not checked", output)
+        self.assertIn("src/base/x.h:1: white space", output)
 
 
 class Compare(unittest.TestCase):
