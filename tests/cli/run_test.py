@@ -6,11 +6,12 @@ import pty
 import select
 import signal
 import subprocess
+import sys
 import termios
 import time
 import unittest
 
-from cli_rig import GGUF, GOLDEN, TANDEM, CliTest, Folder, endless_model, tandem
+from cli_rig import GGUF, GOLDEN, ROOT, TANDEM, CliTest, Folder, endless_model, tandem
 
 # Limits hold for the program as it is; one built with a sanitizer is several times slower.
 SLOWDOWN = float(os.environ.get("TEST_SLOWDOWN", 1))
@@ -102,14 +103,18 @@ class Others(CliTest):
         self.assertEqual(settings["timeout"]["origin"], "default")
 
     def test_bench_writes_lines_of_json(self):
-        target = self.folder / "bench.jsonl"
-        result = tandem("bench", "model", GGUF, "--prompt", "16", "--tokens", "4", "--context", "8", "--samples", "2",
-                        "--tp", "2", "--json", target)
-        self.assertEqual(result.returncode, 0, result.stderr)
-        records = [json.loads(line) for line in target.read_text().splitlines()]
+        targets = [self.folder / "a.jsonl", self.folder / "b.jsonl"]
+        for target in targets:
+            result = tandem("bench", "model", GGUF, "--prompt", "16", "--tokens", "4", "--context", "8", "--samples", "2",
+                            "--tp", "2", "--json", target)
+            self.assertEqual(result.returncode, 0, result.stderr)
+        records = [json.loads(line) for line in targets[0].read_text().splitlines()]
         self.assertEqual([record["name"] for record in records], ["decode", "prefill", "memory"])
         for key in ("command", "commit", "machine", "world_size", "samples", "median", "spread"):
             self.assertIn(key, records[0])
+        compared = subprocess.run([sys.executable, ROOT / "tools/dev", "compare", *targets], capture_output=True, text=True)
+        self.assertEqual(compared.returncode, 0, compared.stderr)
+        self.assertEqual(len(compared.stdout.splitlines()), 1 + len(records), compared.stdout)
 
     def test_help_and_version(self):
         for arguments in (("--help",), ("run", "--help"), ("bench", "model", "--help"), ("--version",)):

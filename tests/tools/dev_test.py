@@ -95,7 +95,7 @@ class Compare(unittest.TestCase):
             return dev("compare", *names)
 
     def test_a_difference_beyond_the_spread_is_marked(self):
-        a = {"benchmark": "decode", "world_size": 2, "machine": "m", "commit": "1", "median": 100.0, "spread": 5.0}
+        a = {"benchmark": "decode", "world_size": 2, "machine": "m", "commit": "1", "median": 100.0, "spread": 0.05}
         run = self.compare([a, {**a, "world_size": 4}],
                            [{**a, "median": 103.0}, {**a, "world_size": 4, "median": 50.0, "commit": "2"}])
         self.assertEqual(run.returncode, 0, run.stderr)
@@ -108,6 +108,18 @@ class Compare(unittest.TestCase):
         old, new = {"benchmark": "x", "samples": [9, 9]}, {"benchmark": "x", "samples": [1, 2, 4]}
         run = self.compare([old, new], [{"benchmark": "x", "samples": [4, 5, 6]}])
         self.assertEqual(run.stdout.splitlines()[1].split()[:4], ["2", "5", "2.500", "no"], run.stdout)
+
+    def test_kept_results_compare_with_a_later_run(self):
+        for path in (ROOT / "bench/results").glob("*.jsonl"):
+            records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            # Another commit at another time, twice as slow in everything that it measures.
+            later = [{k: 2 * v if isinstance(v, float) else v for k, v in record.items()} for record in records]
+            later = [{**record, "commit": "later", "unix_time": record["unix_time"] + 1} for record in later]
+            run = self.compare(records, later)
+            self.assertEqual(run.returncode, 0, run.stderr)
+            self.assertNotIn("only in", run.stdout)
+            self.assertIn("name=decode", run.stdout)
+            self.assertIn("name=memory", run.stdout)
 
     def test_a_benchmark_of_one_side_is_listed_and_nothing_in_common_is_an_error(self):
         run = self.compare([{"benchmark": "x", "median": 1}], [{"benchmark": "y", "median": 1}])
