@@ -71,7 +71,11 @@ void check_logits(Loaded& loaded, const Golden& golden, const std::string& what)
     std::int64_t worst_index = 0;
     for (std::int64_t i = 0; i < logits.num_elements(); ++i) {
       const float error = std::abs(actual[i] - expected[i]);
-      if (!(error <= worst)) {
+      // No comparison with a NaN holds: as the worst error it would be replaced by the next element.
+      ASSERT_TRUE(std::isfinite(error)) << what << ": prompt " << prompt << ", token " << i / logits.size(1)
+                                        << ", vocabulary " << i % logits.size(1) << ": " << actual[i] << " instead of "
+                                        << expected[i];
+      if (error > worst) {
         worst = error;
         worst_index = i;
       }
