@@ -59,8 +59,8 @@ void read_vocabulary(const JsonField& field, Vocabulary& vocabulary) {
            vocabulary.piece(static_cast<std::int32_t>(id)), *piece, id);
     }
     if (!vocabulary.add(*piece, id)) {
-      fail(ErrorKind::kBadFile, "{}: piece \"{}\" has id {}, but the highest id before it is {}", field.place(), *piece,
-           id, vocabulary.size() - 1);
+      fail(ErrorKind::kBadFile, "{}: piece \"{}\" has id {}, but there are only {} ids: too many are unused",
+           field.place(), *piece, id, entries.size());
     }
   }
 }

@@ -92,6 +92,20 @@ TEST(Tokenizer, MergesByRankAndDropsUnknownCharacters) {
   EXPECT_EQ(error_of([&] { tokenizer->id_to_piece(9); }).kind(), ErrorKind::kInvalidArgument);
 }
 
+TEST(Tokenizer, RefusesIdsSoSparseThatAFewPiecesWouldTakeGigabytes) {
+  Json json = small_json();
+  json["added_tokens"] = Json::array();
+  json["model"]["vocab"]["x"] = 65536;  // as many unused ids as a small vocabulary may have
+  EXPECT_EQ(make(json)->vocab_size(), 65537);
+  json["model"]["vocab"]["y"] = 65536 + 65536;
+  const Error error = error_of([&] { make(json); });
+  EXPECT_EQ(error.kind(), ErrorKind::kBadFile);
+  EXPECT_THAT(error.what(), HasSubstr("piece \"y\" has id 131072, but there are only 9 ids"));
+  json["model"]["vocab"].erase("y");
+  json["added_tokens"] = {{{"id", 65536 + 65536}, {"content", "<s>"}}};
+  EXPECT_THAT(error_of([&] { make(json); }).what(), HasSubstr("cannot have id 131072"));
+}
+
 TEST(Tokenizer, AddsBosOnceAndOnlyWhereThereIsOne) {
   const Folder folder;
   EXPECT_THAT(folder.load()->encode("ab", {.add_bos = true}), ElementsAre(5));

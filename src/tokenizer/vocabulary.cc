@@ -27,7 +27,8 @@ void Vocabulary::rehash(std::size_t slots) {
 }
 
 bool Vocabulary::add(std::string_view piece, std::int64_t id) {
-  if (id < 0 || id > size() + kMaxGap || id >= std::numeric_limits<std::int32_t>::max() || contains(id)) return false;
+  if (id < 0 || id >= std::numeric_limits<std::int32_t>::max() || contains(id)) return false;
+  if (id >= 2 * (static_cast<std::int64_t>(count_) + 1) + kMaxUnused) return false;
   rehash(std::bit_ceil(2 * (count_ + 1)));
   const std::size_t slot = slot_of(piece);
   if (slots_[slot] != kUnknown) return false;

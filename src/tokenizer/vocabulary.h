@@ -16,11 +16,10 @@ class Vocabulary {
 
   /// Reserves room; `count` must come from data already in memory, not from a number in a file.
   void reserve(std::size_t count);
-  /// Adds a piece. False when the id or the piece is taken, or the id lies further past the end than kMaxGap: memory is
-  /// spent by id.
+  /// Adds a piece. False when the id or the piece is taken, or the id would leave more ids unused than there are pieces
+  /// and kMaxUnused: memory is spent by id, and a small file must not ask for much.
   bool add(std::string_view piece, std::int64_t id);
-  /// Ids that may lie unused before any id.
-  static constexpr std::int64_t kMaxGap = 65536;
+  static constexpr std::int64_t kMaxUnused = 65536;
 
   /// kUnknown when the piece is not there.
   std::int32_t find(std::string_view piece) const;
