@@ -1,6 +1,8 @@
 #include "cli/chat.h"
 
 #include <histedit.h>
+#include <termios.h>
+#include <unistd.h>
 
 #include <clocale>
 #include <cstdio>
@@ -38,6 +40,17 @@ struct ChatPrompt::Impl {
   HistEvent event{};
   std::string prompt;
   std::string history_path;
+  bool history_saved = true;
+  termios terminal{};
+
+  // After each line: a program that is ended has no moment to do it.
+  void save_history() {
+    std::error_code error;
+    std::filesystem::create_directories(std::filesystem::path(history_path).parent_path(), error);
+    const bool saved = !error && ::history(history, &event, H_SAVE, history_path.c_str()) >= 0;
+    if (!saved && history_saved) log(LogLevel::kWarn, Subsystem::kCli, "cannot save the history to {}", history_path);
+    history_saved = saved;
+  }
 
   static char* current_prompt(EditLine* edit_line) {
     void* self = nullptr;
@@ -49,6 +62,7 @@ struct ChatPrompt::Impl {
 ChatPrompt::ChatPrompt() : impl_(std::make_unique<Impl>()) {
   std::setlocale(LC_CTYPE, "");  // so that a character of several bytes is edited as one
   Impl& impl = *impl_;
+  ::tcgetattr(STDIN_FILENO, &impl.terminal);
   impl.history_path = history_file();
   impl.history = history_init();
   history(impl.history, &impl.event, H_SETSIZE, kHistoryLines);
@@ -67,14 +81,8 @@ ChatPrompt::ChatPrompt() : impl_(std::make_unique<Impl>()) {
 }
 
 ChatPrompt::~ChatPrompt() {
-  Impl& impl = *impl_;
-  std::error_code error;
-  std::filesystem::create_directories(std::filesystem::path(impl.history_path).parent_path(), error);
-  if (error || history(impl.history, &impl.event, H_SAVE, impl.history_path.c_str()) < 0) {
-    log(LogLevel::kWarn, Subsystem::kCli, "cannot save the history to {}", impl.history_path);
-  }
-  el_end(impl.line);
-  history_end(impl.history);
+  el_end(impl_->line);
+  history_end(impl_->history);
 }
 
 std::optional<std::string> ChatPrompt::read_line(const std::string& prompt) {
@@ -96,8 +104,15 @@ std::optional<std::string> ChatPrompt::read_line(const std::string& prompt) {
     if (!more) break;
     impl.prompt = "| ";
   }
-  if (!text.empty()) history(impl.history, &impl.event, H_ENTER, text.c_str());
+  if (!text.empty()) {
+    history(impl.history, &impl.event, H_ENTER, text.c_str());
+    impl.save_history();
+  }
   return text;
+}
+
+void ChatPrompt::restore_terminal() const {
+  ::tcsetattr(STDIN_FILENO, TCSANOW, &impl_->terminal);
 }
 
 }  // namespace tandem::cli

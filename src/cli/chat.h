@@ -18,6 +18,9 @@ class ChatPrompt {
   /// A line without its newline; nullopt at end of input (Ctrl-D). A backslash at its end asks for one more line.
   std::optional<std::string> read_line(const std::string& prompt);
 
+  /// Gives the terminal the mode it had before, for a program that ends while a line is read. Any thread.
+  void restore_terminal() const;
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

@@ -22,6 +22,7 @@ struct InterruptThread::Impl {
   std::mutex mutex;
   std::function<void()> action;
   std::atomic<bool> interrupted{false};
+  std::atomic<bool> terminated{false};
   std::atomic<bool> stop{false};
   std::atomic<bool> end_program{true};
   std::thread thread;
@@ -31,9 +32,12 @@ struct InterruptThread::Impl {
     while (!stop.load()) {
       const timespec poll{0, 50'000'000};
       const int signal = sigtimedwait(&signals, nullptr, &poll);
-      if (std::chrono::steady_clock::now() > deadline && end_program.load()) _exit(kExitInterrupted);
+      const bool may_end = end_program.load() || terminated.load();
+      if (std::chrono::steady_clock::now() > deadline && may_end) _exit(kExitInterrupted);
       if (signal < 0) continue;
-      if (interrupted.exchange(true) && end_program.load()) _exit(kExitInterrupted);
+      const bool again = signal == SIGTERM ? terminated.exchange(true) : interrupted.load() && may_end;
+      interrupted.store(true);
+      if (again) _exit(kExitInterrupted);
       deadline = std::chrono::steady_clock::now() + kGrace;
       const std::lock_guard lock(mutex);
       if (action) action();
@@ -62,6 +66,9 @@ void InterruptThread::set_action(std::function<void()> on_interrupt) {
 
 bool InterruptThread::interrupted() const {
   return impl_->interrupted.load();
+}
+bool InterruptThread::terminated() const {
+  return impl_->terminated.load();
 }
 void InterruptThread::clear() {
   impl_->interrupted.store(false);

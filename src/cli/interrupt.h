@@ -21,9 +21,11 @@ class InterruptThread {
   void set_action(std::function<void()> on_interrupt);
   /// Whether a signal came since the last clear().
   bool interrupted() const;
+  /// Whether a SIGTERM came, ever: the program is to end, whatever it does.
+  bool terminated() const;
   void clear();
-  /// Whether the program is ended hard (status 130) when it has not ended 900 ms after a signal, or at the second one.
-  /// On by default; a chat turns it off, since there a signal ends the answer only.
+  /// Whether the program is ended hard (status 130) when it has not ended 900 ms after a Ctrl-C, or at the second one.
+  /// On by default; a chat turns it off, since there Ctrl-C ends the answer only. After SIGTERM it is always on.
   void end_program_on_interrupt(bool end);
 
  private:

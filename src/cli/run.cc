@@ -128,7 +128,19 @@ int chat(const RunOptions& options, Model& model, Generator& generator, const To
     if (!options.system.empty()) messages.push_back({"system", options.system});
   };
   reset();
-  while (auto line = prompt.read_line("> ")) {
+  const int interrupted = exit_status(ErrorKind::kCancelled);
+  const auto next_line = [&]() -> std::optional<std::string> {
+    // The line editor waits in read(), where only the thread of the signals can end the program.
+    interrupt.set_action([&] {
+      if (!interrupt.terminated()) return;
+      prompt.restore_terminal();
+      ::_exit(interrupted);
+    });
+    auto line = interrupt.terminated() ? std::nullopt : prompt.read_line("> ");
+    interrupt.set_action({});
+    return line;
+  };
+  while (auto line = next_line()) {
     if (line->find_first_not_of(" \t\n") == std::string::npos) continue;
     if (*line == "/quit" || *line == "/exit") break;
     if (*line == "/reset") {
@@ -164,7 +176,7 @@ int chat(const RunOptions& options, Model& model, Generator& generator, const To
       messages.pop_back();
     }
   }
-  return 0;
+  return interrupt.terminated() ? interrupted : 0;
 }
 
 }  // namespace

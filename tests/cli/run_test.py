@@ -209,6 +209,34 @@ class Chat(CliTest):
         self.assertEqual(chat.status(), 0)
         self.assertIn("Hello", (self.folder / "tandem" / "history").read_text())
 
+    def test_sigterm_ends_the_program_at_the_prompt_and_restores_the_terminal(self):
+        chat = self.start("-n", "8")
+        chat.wait_for_prompt()
+        chat.type("Hello\r")
+        chat.wait_for("tokens/s")
+        chat.wait_for_prompt()
+        os.kill(chat.pid, signal.SIGTERM)
+        sent = time.monotonic()
+        _, status = os.waitpid(chat.pid, 0)
+        self.assertEqual(os.waitstatus_to_exitcode(status), 130)
+        self.assertLess(time.monotonic() - sent, 1.0 * SLOWDOWN)
+        wanted = termios.ISIG | termios.ICANON | termios.ECHO
+        self.assertEqual(termios.tcgetattr(chat.fd)[3] & wanted, wanted)
+        self.assertIn("Hello", (self.folder / "tandem" / "history").read_text())
+        os.close(chat.fd)
+
+    def test_sigterm_ends_the_program_in_an_answer(self):
+        model, *flags = endless_model(self.folder)
+        chat = self.start(*flags, model=model)
+        chat.wait_for_prompt()
+        chat.type("Hello\r")
+        chat.wait_for("\n")
+        chat.wait_until(lambda: len(chat.screen) > 40, "a part of the answer")
+        os.kill(chat.pid, signal.SIGTERM)
+        sent = time.monotonic()
+        self.assertEqual(chat.status(), 130)
+        self.assertLess(time.monotonic() - sent, 1.0 * SLOWDOWN)
+
     def test_ctrl_c_stops_the_answer_and_not_the_program(self):
         model, *flags = endless_model(self.folder)
         chat = self.start(*flags, model=model)
