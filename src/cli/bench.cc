@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/load.h"
+#include "cli/output.h"
 #include "diagnose/bench_model.h"
 
 namespace tandem::cli {
@@ -38,11 +39,10 @@ int bench_model_command(const BenchModelOptions& options, const Settings& settin
       bench_model(model, parameters, [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); });
   const std::string jsonl = bench_jsonl(*model, parameters, result, command_line(options, settings));
   if (options.json_file == "-") {
-    std::fwrite(jsonl.data(), 1, jsonl.size(), stdout);
+    write_stdout(jsonl);
     return 0;
   }
-  const std::string table = format_bench(*model, parameters, result);
-  std::fwrite(table.data(), 1, table.size(), stdout);
+  write_stdout(format_bench(*model, parameters, result));
   if (!options.json_file.empty()) {
     std::ofstream file(options.json_file, std::ios::app);
     if (!(file << jsonl) || !file.flush()) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <map>
+#include <sstream>
 #include <utility>
 
 #include "base/error.h"
@@ -13,6 +14,7 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/interrupt.h"
+#include "cli/output.h"
 #include "cli/settings.h"
 #include "tandem/version.h"
 
@@ -176,7 +178,15 @@ int main_with(int argc, char** argv) {
   try {
     line.app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version
-    return line.app.exit(success);
+    std::ostringstream text;
+    const int status = line.app.exit(success, text, text);
+    try {
+      write_stdout(text.str());
+    } catch (const Error& error) {
+      print_error(error);
+      return exit_status(error.kind());
+    }
+    return status;
   } catch (const CLI::ParseError& error) {
     std::string hint = suggestion(line.app, argc, argv);
     if (hint.empty()) hint = "tandem --help, or tandem COMMAND --help, shows what there is";

@@ -1,9 +1,8 @@
 // `tandem config show`: every setting, its value and where it comes from.
-#include <cstdio>
-
 #include "base/format.h"
 #include "base/json.h"
 #include "cli/commands.h"
+#include "cli/output.h"
 
 namespace tandem::cli {
 
@@ -19,7 +18,7 @@ int config_show_command(bool json, const Settings& settings) {
     text += format("{:<64} {}\n", "", names);
   }
   if (json) text = report.dump(2) + "\n";
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  write_stdout(text);
   return 0;
 }
 

@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/load.h"
+#include "cli/output.h"
 #include "diagnose/process_memory.h"
 #include "model/model_runtime.h"
 #include "tandem/chat.h"
@@ -82,11 +83,6 @@ Result run_job(Generator& generator, Job job, std::vector<std::int32_t>& ids,
   }
 }
 
-void print(std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
-}
-
 // A conversation as the model wants to see it.
 std::vector<std::int32_t> encode_conversation(const Tokenizer& tokenizer, const std::vector<ChatMessage>& messages,
                                               bool raw) {
@@ -106,12 +102,12 @@ int answer_once(const RunOptions& options, std::string prompt, Model& model, Gen
   const InterruptAction action(interrupt, [&] { model.abort("interrupted"); });
   std::vector<std::int32_t> ids;
   const Result last = run_job(generator, std::move(job), ids, [&](std::string_view text) {
-    if (!options.json) print(text);
+    if (!options.json) write_stdout(text);
   });
   if (options.json) {
-    print(report(last, ids, load_s, model).dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+    write_stdout(report(last, ids, load_s, model).dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
   } else {
-    print("\n");
+    write_stdout("\n");
     std::fputs(timing_line(last, load_s, model).c_str(), stderr);
   }
   return 0;
@@ -161,11 +157,11 @@ int chat(const RunOptions& options, Model& model, Generator& generator, const To
       Result last;
       while (generator.num_remaining_jobs() > 0) {
         for (Result& result : generator.iterate()) {
-          print(result.text);
+          write_stdout(result.text);
           if (result.eos) last = std::move(result);
         }
       }
-      print("\n");
+      write_stdout("\n");
       if (last.eos_reason == EosReason::kCancelled) std::fputs("(stopped)\n", stderr);
       std::fputs(timing_line(last, load_s, model).c_str(), stderr);
       messages.push_back({"assistant", last.full_text});

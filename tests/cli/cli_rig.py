@@ -14,13 +14,13 @@ GGUF = GOLDEN / "gguf" / "llama-f16" / "model.gguf"  # has a tokenizer and a cha
 TANDEM = os.environ["TANDEM"]
 
 
-def tandem(*args, stdin=None, env=None, timeout=120):
-    """Runs the program with settings of its own only. Output is bytes where the test asks for it, else text."""
+def tandem(*args, stdin=None, stdout=subprocess.PIPE, env=None, timeout=120):
+    """Runs the program with settings of its own only."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("TANDEM_", "EXLLAMA_"))}
     clean["XDG_CONFIG_HOME"] = "/nonexistent"
     clean.update(env or {})
     return subprocess.run([TANDEM, *map(str, args)], input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL,
-                          capture_output=True, env=clean, timeout=timeout, text=True, errors="surrogateescape")
+                          stdout=stdout, stderr=subprocess.PIPE, env=clean, timeout=timeout, text=True, errors="surrogateescape")
 
 
 def byte_level_alphabet():

@@ -1,0 +1,11 @@
+#pragma once
+// Data on stdout: what could not be written is an error, not a shorter file and status 0.
+
+#include <string_view>
+
+namespace tandem::cli {
+
+/// Writes and flushes. Throws kUnreadable with the system's reason.
+void write_stdout(std::string_view text);
+
+}  // namespace tandem::cli
