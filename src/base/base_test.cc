@@ -27,6 +27,17 @@ TEST(Error, CarriesKindMessageAndHint) {
   EXPECT_THROW(TANDEM_CHECK(1 == 2, "values {}", 3), Error);
 }
 
+TEST(Error, OfAFileHasAHintWhereNoneIsGiven) {
+  for (const ErrorKind kind : {ErrorKind::kBadFile, ErrorKind::kUnreadable, ErrorKind::kNotFound}) {
+    try {
+      fail(kind, "broken");
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_FALSE(error.hint().empty());
+    }
+  }
+}
+
 TEST(Half, EveryF16RoundTrips) {
   for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
     const F16 value{static_cast<std::uint16_t>(bits)};

@@ -32,6 +32,19 @@ int exit_status(ErrorKind kind) {
   return kind == ErrorKind::kCancelled ? 130 : 2;
 }
 
+std::string default_hint(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::kNotFound:
+      return "check the spelling of the path";
+    case ErrorKind::kUnreadable:
+      return "check the permissions of the file and of its folders";
+    case ErrorKind::kBadFile:
+      return "the file is damaged or incomplete: correct it, or fetch it again";
+    default:
+      return "";
+  }
+}
+
 void fail_with_hint(ErrorKind kind, const std::string& message, const std::string& hint) {
   throw Error(kind, message, hint);
 }

@@ -6,10 +6,13 @@
 
 namespace tandem {
 
-/// Throws Error(kind, formatted message).
+/// What to do about a failure of this kind when its place knows nothing better; empty for most kinds.
+std::string default_hint(ErrorKind kind);
+
+/// Throws Error(kind, formatted message) with the kind's default hint.
 template <class... A>
 [[noreturn]] void fail(ErrorKind kind, fmt::format_string<A...> text, A&&... args) {
-  throw Error(kind, tandem::vformat(text, fmt::make_format_args(args...)));
+  throw Error(kind, tandem::vformat(text, fmt::make_format_args(args...)), default_hint(kind));
 }
 
 /// Throws Error(kind, message, hint): both made with format() by the caller.

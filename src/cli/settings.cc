@@ -145,8 +145,9 @@ Settings::Settings(const std::map<std::string, std::string>& flags, const GetEnv
       }
       const Json& value = item.value();
       if (value.is_structured() || value.is_null()) {
-        fail(ErrorKind::kInvalidArgument, "{}: {} is {}, expected {}", file.string(), item.key(),
-             value.dump().substr(0, 60), expected(row->type));
+        fail_with_hint(ErrorKind::kInvalidArgument,
+                       format("{}: {} is {}", file.string(), item.key(), value.dump().substr(0, 60)),
+                       format("expected {}", expected(row->type)));
       }
       set(*row, value.is_string() ? value.get<std::string>() : value.dump(), format("file {}", file.string()));
     }

@@ -168,9 +168,11 @@ std::unique_ptr<Communicator> make_communicator(std::string_view backend, const 
   std::string known;
   for (const std::string_view name : kBackends) known += format("{}{}", known.empty() ? "" : ", ", name);
   if (std::find(std::begin(kBackends), std::end(kBackends), backend) == std::end(kBackends)) {
-    fail(ErrorKind::kInvalidArgument, "unknown communication back-end \"{}\"; known are {}", backend, known);
+    fail_with_hint(ErrorKind::kInvalidArgument, format("unknown communication back-end \"{}\"", backend),
+                   "known are " + known);
   }
-  fail(ErrorKind::kUnsupported, "this build has no communication back-end \"{}\"; here works: cpu", backend);
+  fail_with_hint(ErrorKind::kUnsupported, format("this build has no communication back-end \"{}\"", backend),
+                 "here works: cpu");
 }
 
 }  // namespace tandem

@@ -12,12 +12,15 @@ namespace {
 
 constexpr std::size_t kMaxSourceBytes = std::size_t{1} << 20;
 
+constexpr const char* kOtherTemplate = "give another chat template, or none to prompt with plain text";
+
 using Variables = std::vector<std::pair<std::string, jinja::Value>>;
 
 std::shared_ptr<const jinja::Template> compile(const std::string& source, const std::string& origin) {
   if (source.size() > kMaxSourceBytes) {
-    fail(ErrorKind::kBadFile, "{}: the chat template has {} bytes, more than {}", origin, source.size(),
-         kMaxSourceBytes);
+    fail_with_hint(ErrorKind::kBadFile,
+                   format("{}: the chat template has {} bytes, more than {}", origin, source.size(), kMaxSourceBytes),
+                   kOtherTemplate);
   }
   try {
     return std::make_shared<const jinja::Template>(jinja::parse(source));
@@ -25,7 +28,7 @@ std::shared_ptr<const jinja::Template> compile(const std::string& source, const 
     fail_with_hint(
         error.unsupported ? ErrorKind::kUnsupported : ErrorKind::kBadFile,
         format("{}: chat template, line {}, column {}: {}", origin, error.at.line, error.at.column, error.message),
-        "give another chat template, or none to prompt with plain text");
+        kOtherTemplate);
   }
 }
 
@@ -74,7 +77,7 @@ std::string ChatTemplate::render(const ChatTemplateInput& input) const {
       fail_with_hint(ErrorKind::kInvalidArgument, format("{}\n  raised by {}", error.failure.message, place),
                      "the model's chat template refuses this conversation: change its messages");
     }
-    fail(ErrorKind::kBadFile, "{}: {}", place, error.failure.message);
+    fail_with_hint(ErrorKind::kBadFile, format("{}: {}", place, error.failure.message), kOtherTemplate);
   }
 }
 

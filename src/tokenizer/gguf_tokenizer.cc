@@ -46,7 +46,8 @@ const PreRule& find_pre_rule(const std::string& name, std::string_view file) {
     if (rule.name == name) return rule;
     known.append(known.empty() ? "" : ", ").append(rule.name);
   }
-  fail(ErrorKind::kUnsupported, "{}: tokenizer.ggml.pre: \"{}\" is not supported: known are {}", file, name, known);
+  fail_with_hint(ErrorKind::kUnsupported, format("{}: tokenizer.ggml.pre: \"{}\" is not supported", file, name),
+                 "supported: " + known);
 }
 
 std::optional<std::int32_t> check_id(std::optional<std::int64_t> id, std::string_view key, const Vocabulary& vocabulary,
@@ -78,8 +79,9 @@ class Builder {
       build_llama();
       add_bos = true;
     } else {
-      fail(ErrorKind::kUnsupported, "{}: tokenizer.ggml.model: \"{}\" is not supported: known are gpt2, llama", file_,
-           data_.model);
+      fail_with_hint(ErrorKind::kUnsupported,
+                     format("{}: tokenizer.ggml.model: \"{}\" is not supported", file_, data_.model),
+                     "supported: gpt2, llama");
     }
     read_special_ids(add_bos);
     parts_.chat_template = data_.chat_template;
@@ -192,8 +194,10 @@ class Builder {
       if (!mergeable) continue;
       const std::string_view piece = vocabulary.piece(id);
       if (piece.size() > kMaxMergedPiece) {
-        fail(ErrorKind::kUnsupported, "{}: tokenizer.ggml.tokens[{}] has {} bytes; pieces of up to {} are supported",
-             file_, id, piece.size(), kMaxMergedPiece);
+        fail_with_hint(ErrorKind::kUnsupported,
+                       format("{}: tokenizer.ggml.tokens[{}] has {} bytes; pieces of up to {} are supported", file_, id,
+                              piece.size(), kMaxMergedPiece),
+                       "use another model");
       }
       for (std::size_t cut = 0; !piece.empty() && (cut += utf8_length(piece.substr(cut))) < piece.size();) {
         const std::int32_t left = vocabulary.find(piece.substr(0, cut));

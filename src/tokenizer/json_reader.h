@@ -60,9 +60,11 @@ class JsonField {
     return found ? found->boolean() : otherwise;
   }
 
-  /// Throws kUnsupported with the value.
+  /// Throws kUnsupported with the value. The tokenizer's files are all that is read this way.
   [[noreturn]] void refuse(std::string_view reason) const {
-    fail(ErrorKind::kUnsupported, "{}: {} is not supported{}{}", place_, printed(), reason.empty() ? "" : ": ", reason);
+    fail_with_hint(ErrorKind::kUnsupported,
+                   tandem::format("{}: {} is not supported{}{}", place_, printed(), reason.empty() ? "" : ": ", reason),
+                   "use another model, or the GGUF file of this one, which holds a tokenizer of its own");
   }
   /// Throws kBadFile with the value unless `holds`.
   void require(bool holds, std::string_view wanted) const {

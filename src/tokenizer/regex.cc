@@ -20,8 +20,9 @@ constexpr std::uint32_t kHeapLimitKiB = 64 * 1024;
 /// leaves marks out of \w. Refuses what PCRE2 would silently read as something else.
 std::string translate(std::string_view pattern, std::string_view origin) {
   const auto refuse = [&](std::string_view construct) {
-    fail(ErrorKind::kUnsupported, "{}: regular expression \"{}\" uses {}, which is not supported", origin, pattern,
-         construct);
+    fail_with_hint(ErrorKind::kUnsupported,
+                   format("{}: regular expression \"{}\" uses {}, which is not supported", origin, pattern, construct),
+                   "use another model, or the GGUF file of this one, which holds a tokenizer of its own");
   };
   static constexpr std::string_view kWord = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
   std::string result;

@@ -396,7 +396,7 @@ TEST(GgufTokenizer, RefusesBadKeysByName) {
   const std::vector<std::tuple<Edit, ErrorKind, std::string>> cases = {
       {[](auto& d) { d.model = "bert"; }, ErrorKind::kUnsupported, "tokenizer.ggml.model: \"bert\""},
       {[](auto& d) { d.pre = "falcon"; }, ErrorKind::kUnsupported,
-       "\"falcon\" is not supported: known are default, gpt-2"},
+       "\"falcon\" is not supported\nsupported: default, gpt-2"},
       {[](auto& d) { d.tokens.clear(); }, ErrorKind::kBadFile, "vocabulary is empty"},
       {[](auto& d) { d.tokens[1] = "a"; }, ErrorKind::kBadFile, "tokens[1]: \"a\" has id 0 already"},
       {[](auto& d) { d.tokens[1] = "\xFF"; }, ErrorKind::kBadFile, "tokens[1] is not valid UTF-8"},
@@ -417,7 +417,8 @@ TEST(GgufTokenizer, RefusesBadKeysByName) {
     const Error error = error_of([&] { make_gguf_tokenizer(data, "f.gguf"); });
     EXPECT_EQ(error.kind(), kind) << error.what();
     EXPECT_THAT(error.what(), HasSubstr("f.gguf"));
-    EXPECT_THAT(error.what(), HasSubstr(message));
+    EXPECT_THAT(std::string(error.what()) + "\n" + error.hint(), HasSubstr(message));
+    EXPECT_FALSE(error.hint().empty());
   }
 }
 

@@ -54,12 +54,12 @@ class Names(CliTest):
     def test_gguf_that_is_none(self):
         path = self.folder / "model.gguf"
         path.write_bytes(b"not a model at all, but long enough to be read")
-        self.refuse("run", path, *RUN, says=["model.gguf"], hint=False)
+        self.refuse("run", path, *RUN, says=["model.gguf"])
 
     def test_empty_file(self):
         path = self.folder / "model.gguf"
         path.write_bytes(b"")
-        self.refuse("check", path, says=["model.gguf"], hint=False)
+        self.refuse("check", path, says=["model.gguf"])
 
     def test_unreadable_file(self):
         model = Folder(self.folder)
@@ -68,7 +68,7 @@ class Names(CliTest):
         if os.access(weights, os.R_OK):  # root reads everything; a folder in its place cannot be read by anyone
             weights.unlink()
             weights.mkdir()
-        self.refuse("check", model.path, says=["model.safetensors"], hint=False)
+        self.refuse("check", model.path, says=["model.safetensors"])
 
 
 class Weights(CliTest):
@@ -76,8 +76,8 @@ class Weights(CliTest):
         super().setUp()
         self.model = Folder(self.folder)
 
-    def refuse_model(self, *says, hint=False):
-        self.refuse("run", self.model.path, *RUN, says=says, hint=hint)
+    def refuse_model(self, *says):
+        self.refuse("run", self.model.path, *RUN, says=says)
 
     def test_safetensors_cut_at_ten_places(self):
         size = (self.model.path / "model.safetensors").stat().st_size
@@ -85,7 +85,7 @@ class Weights(CliTest):
             with self.subTest(place):
                 model = Folder(self.folder, f"cut-{place}")
                 model.truncate("model.safetensors", place)
-                self.refuse("check", model.path, says=["model.safetensors"], hint=False)
+                self.refuse("check", model.path, says=["model.safetensors"])
 
     def test_gguf_cut_at_ten_places(self):
         data = GGUF.read_bytes()
@@ -93,13 +93,13 @@ class Weights(CliTest):
             with self.subTest(place):
                 path = self.folder / "cut.gguf"
                 path.write_bytes(data[:place])
-                self.refuse("check", path, says=["cut.gguf"], hint=False)
+                self.refuse("check", path, says=["cut.gguf"])
 
     def test_gguf_version_of_the_future(self):
         data = bytearray(GGUF.read_bytes())
         data[4:8] = struct.pack("<I", 9)
         (self.folder / "new.gguf").write_bytes(data)
-        self.refuse("check", self.folder / "new.gguf", says=["new.gguf", "version 9"], hint=False)
+        self.refuse("check", self.folder / "new.gguf", says=["new.gguf", "version 9"])
 
     def test_tensor_out_of_bounds(self):
         def change(header):
@@ -118,7 +118,7 @@ class Weights(CliTest):
             rows, cols = header["lm_head.weight"]["shape"]
             header["lm_head.weight"]["shape"] = [rows // 2, cols * 2]
         self.model.edit_header(change)
-        self.refuse_model("lm_head.weight", "[192, 384]", "[384, 192]", hint=True)
+        self.refuse_model("lm_head.weight", "[192, 384]", "[384, 192]")
 
     def test_unknown_element_type(self):
         def change(header):
@@ -132,7 +132,7 @@ class Weights(CliTest):
 
     def test_tensor_without_a_place(self):
         self.model.edit_json("config.json", lambda config: config.update(num_hidden_layers=1))
-        self.refuse_model("model.layers.1.", hint=True)
+        self.refuse_model("model.layers.1.")
 
 
 class Configuration(CliTest):
@@ -142,7 +142,7 @@ class Configuration(CliTest):
 
     def test_broken_json(self):
         (self.model.path / "config.json").write_text('{"hidden_size": 192,')
-        self.refuse("run", self.model.path, *RUN, says=["config.json", "broken JSON at byte"], hint=False)
+        self.refuse("run", self.model.path, *RUN, says=["config.json", "broken JSON at byte"])
 
     def test_unknown_architecture(self):
         self.model.edit_json("config.json", lambda config: config.update(architectures=["MambaForCausalLM"]))
@@ -163,7 +163,7 @@ class Configuration(CliTest):
 
     def test_broken_tokenizer(self):
         self.model.edit_json("tokenizer.json", lambda tokenizer: tokenizer["model"].update(type="Unigram"))
-        self.refuse("run", self.model.path, *RUN, says=["tokenizer.json", "Unigram"], hint=False)
+        self.refuse("run", self.model.path, *RUN, says=["tokenizer.json", "Unigram"])
 
     def test_vocabulary_larger_than_the_model(self):
         (self.model.path / "tokenizer.json").write_text(json.dumps(tokenizer_json(500)))
@@ -172,7 +172,7 @@ class Configuration(CliTest):
     def test_broken_chat_template(self):
         template = "{% for m in messages %}"
         (self.model.path / "chat_template.jinja").write_text(template)
-        self.refuse("run", self.model.path, *RUN, says=["chat template", "line 1"], hint=False)
+        self.refuse("run", self.model.path, *RUN, says=["chat template", "line 1"])
 
 
 class Arguments(CliTest):
@@ -180,7 +180,7 @@ class Arguments(CliTest):
         self.refuse("run", GGUF, "-p", "word " * 300, "--max-seq-len", "64", "--raw", says=["64"])
 
     def test_prompt_that_is_not_utf8(self):
-        self.refuse("run", GGUF, "-p", os.fsdecode(b"caf\xe9"), "--raw", says=["UTF-8", "byte"], hint=False)
+        self.refuse("run", GGUF, "-p", os.fsdecode(b"caf\xe9"), "--raw", says=["UTF-8", "byte"])
 
     def test_empty_prompt(self):
         self.refuse("run", GGUF, "-p", "", says=["prompt is empty"])
@@ -193,7 +193,7 @@ class Arguments(CliTest):
             with self.subTest(flag + value):
                 self.refuse("run", GGUF, *RUN, flag, value)
         # CLI11's ranges let it pass; the job's own check does not.
-        self.refuse("run", GGUF, *RUN, "--min-p", "nan", says=["min_p is nan", "expected 0 to 1"], hint=False)
+        self.refuse("run", GGUF, *RUN, "--min-p", "nan", says=["min_p is nan", "hint: expected 0 to 1"])
 
     def test_seventeen_ranks(self):
         self.refuse("run", GGUF, *RUN, "--tp", "17", says=["17", "1 to 16"])
@@ -208,8 +208,8 @@ class Arguments(CliTest):
         self.refuse("run", GGUF, *RUN, "--devices", "tpu", says=["tpu"])
 
     def test_backends(self):
-        self.refuse("run", GGUF, *RUN, "--tp-backend", "mpi", says=["mpi", "cpu"], hint=False)
-        self.refuse("run", GGUF, *RUN, "--tp-backend", "p2p", says=["p2p", "cpu"], hint=False)
+        self.refuse("run", GGUF, *RUN, "--tp-backend", "mpi", says=["mpi", "cpu"])
+        self.refuse("run", GGUF, *RUN, "--tp-backend", "p2p", says=["p2p", "cpu"])
 
     def test_typing_errors_get_a_suggestion(self):
         self.refuse("run", GGUF, "--temprature", "1", says=['did you mean "--temperature"?'])

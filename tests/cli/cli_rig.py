@@ -95,8 +95,8 @@ class CliTest(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
 
-    def refuse(self, *args, says=(), hint=True, **keywords):
-        """The command ends with status 2, nothing on stdout, and one clear message with these words in it."""
+    def refuse(self, *args, says=(), **keywords):
+        """The command ends with status 2, nothing on stdout, and one clear message with these words in it, and a hint."""
         result = tandem(*args, **keywords)
         message = result.stderr
         self.assertEqual(result.returncode, 2, f"{args}: {result.stdout}{message}")
@@ -105,7 +105,6 @@ class CliTest(unittest.TestCase):
         self.assertEqual(len(errors), 1, message)
         for word in says:
             self.assertIn(word, message)
-        if hint:
-            self.assertIn("\nhint: ", message)
+        self.assertIn("\nhint: ", message)
         self.assertNotIn("mistake in Tandem", message)
         return message

@@ -119,7 +119,8 @@ std::int32_t draw(const std::vector<Candidate>& candidates, std::uint64_t seed, 
 
 void check_sampling_params(const SamplingParams& params) {
   const auto check = [](bool good, const char* name, double value, const char* expected) {
-    if (!good) fail(ErrorKind::kInvalidArgument, "{} is {}, expected {}", name, value, expected);
+    if (good) return;
+    fail_with_hint(ErrorKind::kInvalidArgument, format("{} is {}", name, value), format("expected {}", expected));
   };
   check(std::isfinite(params.temperature) && params.temperature >= 0, "temperature", params.temperature,
         "0 (greedy) or more");

@@ -14,7 +14,6 @@
 namespace tandem {
 namespace {
 
-constexpr const char* kDamaged = "the file is damaged or was not fetched completely; fetch it again";
 constexpr std::uint64_t kMaxEntries = 1u << 20;      // of metadata and of tensors; real files stay below a few thousand
 constexpr std::uint64_t kMinValueBytes = 8 + 4 + 1;  // key length, type, value
 constexpr std::uint64_t kMinTensorBytes = 8 + 4 + 4 + 8;  // name length, number of dimensions, type, offset
@@ -92,8 +91,7 @@ class Parser {
  private:
   template <class... A>
   [[noreturn]] void bad(fmt::format_string<A...> text, A&&... args) const {
-    fail_with_hint(ErrorKind::kBadFile, origin_ + ": " + tandem::vformat(text, fmt::make_format_args(args...)),
-                   kDamaged);
+    fail(ErrorKind::kBadFile, "{}: {}", origin_, tandem::vformat(text, fmt::make_format_args(args...)));
   }
 
   std::uint64_t remaining() const { return bytes_.size() - position_; }
@@ -165,8 +163,10 @@ class Parser {
     value.type = read_type(value.key);
     value.element = value.type == GgufType::kArray ? read_type(value.key) : value.type;
     if (value.element == GgufType::kArray) {
-      fail(ErrorKind::kUnsupported, "{}: at byte {}: metadata key {} is an array of arrays", origin_, position_,
-           quote(value.key));
+      fail_with_hint(
+          ErrorKind::kUnsupported,
+          format("{}: at byte {}: metadata key {} is an array of arrays", origin_, position_, quote(value.key)),
+          "no model needs one; convert the model again with current tools");
     }
     if (value.type == GgufType::kArray) value.count = read<std::uint64_t>("length of an array");
     value.offset = position_;

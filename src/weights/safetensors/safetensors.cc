@@ -16,7 +16,6 @@ namespace {
 
 constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;  // the reference implementation's limit
-constexpr const char* kDamaged = "the file is damaged or was not fetched completely; fetch it again";
 
 struct ElementType {
   std::string_view name;
@@ -63,8 +62,7 @@ class Parser {
  private:
   template <class... A>
   [[noreturn]] void bad(fmt::format_string<A...> text, A&&... args) const {
-    fail_with_hint(ErrorKind::kBadFile, origin_ + ": " + tandem::vformat(text, fmt::make_format_args(args...)),
-                   kDamaged);
+    fail(ErrorKind::kBadFile, "{}: {}", origin_, tandem::vformat(text, fmt::make_format_args(args...)));
   }
 
   Json parse_header() {
