@@ -63,11 +63,16 @@ class Setup(unittest.TestCase):
         self.assertIn("could not install", run.stderr)
         self.assertIn("ca-certificates python3-pip", run.stderr)
 
-    def test_the_first_choice_that_exists_is_taken_and_any_installed_one_will_do(self):
+    def test_the_first_choice_that_exists_is_taken(self):
         _, log = self.setup("fuzz", available=("clang", "libclang-rt-dev"))
         self.assertEqual(log[-1], "apt-get install -q -y --no-install-recommends clang libclang-rt-dev")
+
+    def test_an_installed_second_choice_counts_only_where_there_is_no_first(self):
+        second = ("clang", "libclang-rt-dev")
+        _, log = self.setup("fuzz", installed=second)
+        self.assertEqual(log[-1], "apt-get install -q -y --no-install-recommends clang-19 libclang-rt-19-dev")
         self.log.unlink()
-        _, log = self.setup("fuzz", installed=("clang", "libclang-rt-19-dev"))
+        _, log = self.setup("fuzz", installed=second, available=second)
         self.assertEqual(log, [])
 
     def test_without_apt_it_names_the_packages_and_goes_on(self):
