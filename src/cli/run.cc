@@ -83,10 +83,23 @@ Result run_job(Generator& generator, Job job, std::vector<std::int32_t>& ids,
   }
 }
 
+// Whether the model sees the last message only, as it is, and not a conversation.
+bool is_plain(const Tokenizer& tokenizer, bool raw) {
+  return raw || tokenizer.chat_template().empty();
+}
+
+void check_system_message(const RunOptions& options, const Tokenizer* tokenizer) {
+  if (options.system.empty() || (tokenizer != nullptr && !is_plain(*tokenizer, options.raw))) return;
+  fail_with_hint(ErrorKind::kInvalidArgument,
+                 options.raw ? "--system has no place with --raw, which uses no chat template"
+                             : format("--system has no place: {} has no chat template", options.model),
+                 "put what it says into the prompt");
+}
+
 // A conversation as the model wants to see it.
 std::vector<std::int32_t> encode_conversation(const Tokenizer& tokenizer, const std::vector<ChatMessage>& messages,
                                               bool raw) {
-  if (raw || tokenizer.chat_template().empty()) {
+  if (is_plain(tokenizer, raw)) {
     return tokenizer.encode(messages.back().content, {.add_special_tokens = true});
   }
   return tokenizer.encode(apply_chat_template(tokenizer, messages), {.add_special_tokens = false});
@@ -117,6 +130,9 @@ int chat(const RunOptions& options, Model& model, Generator& generator, const To
          InterruptThread& interrupt, double load_s) {
   interrupt.end_program_on_interrupt(false);
   std::fputs("Type a message; Ctrl-C stops an answer, Ctrl-D leaves. /help lists the commands.\n", stderr);
+  if (is_plain(tokenizer, options.raw)) {
+    std::fputs("No chat template is used: each message stands alone, the model sees none of those before.\n", stderr);
+  }
   ChatPrompt prompt;
   std::vector<ChatMessage> messages;
   const auto reset = [&] {
@@ -195,6 +211,7 @@ int run_command(const RunOptions& options, const Settings& settings, InterruptTh
   // Before the weights are read, so that what is wrong with it is told at once. Random weights come without one.
   const bool dummy = options.model.starts_with("dummy:");
   std::shared_ptr<const Tokenizer> tokenizer = dummy ? nullptr : Tokenizer::load(options.model);
+  check_system_message(options, tokenizer.get());
   const auto model = load_model(std::move(opened), model_options(options.model, settings), interrupt);
   if (dummy) tokenizer = Tokenizer::dummy(static_cast<std::int32_t>(model->info().vocab_size));
   if (tokenizer->vocab_size() > model->info().vocab_size) {

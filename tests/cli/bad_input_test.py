@@ -186,6 +186,11 @@ class Arguments(CliTest):
         self.refuse("run", GGUF, "-p", "", says=["prompt is empty"])
         self.refuse("run", GGUF, stdin="", says=["prompt is empty"])
 
+    def test_system_message_without_a_chat_template(self):
+        self.refuse("run", GGUF, *RUN, "--raw", "--system", "Be brief.", says=["--system", "--raw"])
+        model = Folder(self.folder).path
+        self.refuse("run", model, *RUN, "--system", "Be brief.", says=["--system", f"{model} has no chat template"])
+
     def test_flag_values(self):
         for flag, value in (("--temperature", "-1"), ("--temperature", "warm"), ("--top-p", "2"), ("--top-k", "-3"),
                             ("--max-new-tokens", "0"), ("--threads", "-1"), ("--timeout", "0"), ("--tp", "two"),

@@ -195,6 +195,13 @@ class Chat(CliTest):
         env = {"XDG_STATE_HOME": str(self.folder), "XDG_CONFIG_HOME": "/nonexistent", "ASAN_OPTIONS": "detect_leaks=0"}
         return Terminal("run", model, "--temperature", "0", *args, env=env)
 
+    def test_says_that_messages_stand_alone_without_a_chat_template(self):
+        for flags, alone in (((), False), (("--raw",), True)):
+            chat = self.start("-n", "8", *flags)
+            self.assertEqual("each message stands alone" in chat.wait_for("> "), alone)
+            chat.type("\x04")
+            self.assertEqual(chat.status(), 0)
+
     def test_answers_until_ctrl_d_and_keeps_the_history(self):
         chat = self.start("-n", "8")
         chat.wait_for_prompt()
