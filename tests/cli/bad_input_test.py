@@ -77,15 +77,22 @@ class Weights(CliTest):
         self.model = Folder(self.folder)
 
     def refuse_model(self, *says):
-        self.refuse("run", self.model.path, *RUN, says=says)
+        return self.refuse("run", self.model.path, *RUN, says=says)
 
     def test_safetensors_cut_at_ten_places(self):
-        size = (self.model.path / "model.safetensors").stat().st_size
+        data = (self.model.path / "model.safetensors").read_bytes()
+        size, data_begin = len(data), 8 + struct.unpack("<Q", data[:8])[0]
         for place in (0, 1, 7, 8, 9, 500, 2000, size // 2, size - 2, size - 1):
             with self.subTest(place):
                 model = Folder(self.folder, f"cut-{place}")
                 model.truncate("model.safetensors", place)
-                self.refuse("check", model.path, says=["model.safetensors"])
+                if place < 8:
+                    where = [f"{place} bytes are too few"]
+                elif place < data_begin:
+                    where = [f"past the end of the file ({place} bytes)"]
+                else:
+                    where = ['tensor "', f"are not within the {place - data_begin} bytes of data"]
+                self.refuse("check", model.path, says=["model.safetensors", *where])
 
     def test_gguf_cut_at_ten_places(self):
         data = GGUF.read_bytes()
@@ -93,7 +100,8 @@ class Weights(CliTest):
             with self.subTest(place):
                 path = self.folder / "cut.gguf"
                 path.write_bytes(data[:place])
-                self.refuse("check", path, says=["cut.gguf"])
+                message = self.refuse("check", path, says=["cut.gguf"])
+                self.assertRegex(message, r'at byte \d+: |tensor "')
 
     def test_gguf_version_of_the_future(self):
         data = bytearray(GGUF.read_bytes())
@@ -111,7 +119,8 @@ class Weights(CliTest):
         def change(header):
             header["model.norm.weight"]["data_offsets"] = header["model.layers.0.input_layernorm.weight"]["data_offsets"]
         self.model.edit_header(change)
-        self.refuse_model("model.safetensors")
+        self.refuse_model("model.safetensors", "overlap", '"model.norm.weight" (bytes ',
+                          '"model.layers.0.input_layernorm.weight" (bytes ')
 
     def test_wrong_shape(self):
         def change(header):
