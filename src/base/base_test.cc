@@ -10,6 +10,7 @@
 #include "base/half.h"
 #include "base/json.h"
 #include "base/mapped_file.h"
+#include "base/quote.h"
 #include "base/random.h"
 
 namespace tandem {
@@ -36,6 +37,19 @@ TEST(Error, OfAFileHasAHintWhereNoneIsGiven) {
       EXPECT_FALSE(error.hint().empty());
     }
   }
+}
+
+TEST(Quote, LetsNoFileSteerOrFloodATerminal) {
+  EXPECT_EQ(quote("lm_head.weight"), "\"lm_head.weight\"");
+  EXPECT_EQ(quote("\u0120the \u65e5\u672c \U0001f600"), "\"\u0120the \u65e5\u672c \U0001f600\"");
+  EXPECT_EQ(quote("\x1b[2J\n\t\x7f"), "\"?[2J???\"");
+  EXPECT_EQ(quote("\u009b31m\u0080\u00a0"), "\"?31m?\u00a0\"");  // C1 controls, and what follows them
+  EXPECT_EQ(quote("\x9b"
+                  "31m\xe6\x97"),
+            "\"?31m??\"");  // bytes that are no UTF-8: an 8-bit terminal takes the first for a C1 control
+  EXPECT_EQ(quote(std::string(121, 'a')),
+            "\"" + std::string(60, 'a') + "[... 1 bytes ...]" + std::string(60, 'a') + "\"");
+  EXPECT_EQ(printable("line\n\tline\x1b[m\u0085"), "line\n\tline?[m?");
 }
 
 TEST(Half, EveryF16RoundTrips) {

@@ -11,6 +11,8 @@
 #include <array>
 #include <atomic>
 
+#include "base/quote.h"
+
 namespace tandem {
 
 std::string vformat(fmt::string_view text, fmt::format_args args) {
@@ -73,7 +75,7 @@ bool log_enabled(Subsystem subsystem, LogLevel level) {
 }
 
 void vlog(LogLevel level, Subsystem subsystem, fmt::string_view text, fmt::format_args args) {
-  logger().log(spdlog_level(level), "{}: {}", to_string(subsystem), fmt::vformat(text, args));
+  logger().log(spdlog_level(level), "{}: {}", to_string(subsystem), printable(fmt::vformat(text, args)));
 }
 
 }  // namespace tandem

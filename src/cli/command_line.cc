@@ -165,7 +165,8 @@ int report_error(const Error& error, bool json) {
   if (json) {
     const Json report = {
         {"error", {{"kind", to_string(error.kind())}, {"message", error.what()}, {"hint", error.hint()}}}};
-    std::printf("%s\n", report.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
+    // In ASCII: the message quotes files of others, and stdout may be a terminal.
+    std::printf("%s\n", report.dump(2, ' ', true, Json::error_handler_t::replace).c_str());
   }
   print_error(error);
   return exit_status(error.kind());

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/format.h"
+#include "base/quote.h"
 
 namespace tandem::cli {
 namespace {
@@ -54,8 +55,8 @@ void ProgressBar::update(const LoadProgress& progress) {
 
 void print_error(const Error& error) {
   const bool colour = use_colour();
-  write_stderr(format("{}error:{} {}\n", colour ? "\x1b[1;31m" : "", colour ? "\x1b[0m" : "", error.what()));
-  if (!error.hint().empty()) write_stderr(format("hint: {}\n", error.hint()));
+  write_stderr(format("{}error:{} {}\n", colour ? "\x1b[1;31m" : "", colour ? "\x1b[0m" : "", printable(error.what())));
+  if (!error.hint().empty()) write_stderr(format("hint: {}\n", printable(error.hint())));
 }
 
 std::string format_bytes(std::uint64_t bytes) {

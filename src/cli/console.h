@@ -26,7 +26,7 @@ class ProgressBar {
   double start_s_;
 };
 
-/// "error: ..." and "hint: ..." on stderr.
+/// "error: ..." and "hint: ..." on stderr, without what could steer the terminal: messages quote files of others.
 void print_error(const Error& error);
 
 /// "1.23 GB", "456.7 MB", "890 B"; powers of ten.

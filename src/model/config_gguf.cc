@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/quote.h"
 #include "model/arch.h"
 #include "model/config.h"
 #include "weights/gguf/gguf_file.h"
@@ -44,7 +45,7 @@ const Arch& arch_of(const GgufFile& file, std::string_view name, bool has_expert
     names += format("{}{}", names.empty() ? "" : ", ", arch->gguf_arch);
   }
   fail_with_hint(ErrorKind::kUnsupported,
-                 format("{}: general.architecture \"{}\" is not supported", file.origin(), name),
+                 format("{}: general.architecture {} is not supported", file.origin(), quote(name)),
                  format("supported: {}", names));
 }
 
@@ -66,7 +67,7 @@ RopeParameters rope_of(const GgufFile& file, const Metadata& metadata, const Mod
     if (factor != 1.0) rope.attention_factor = factor * (0.1 * std::log(rope.factor) + 1.0);
   } else if (type != "none") {
     fail_with_hint(ErrorKind::kUnsupported,
-                   format("{}: rope.scaling.type \"{}\" is not supported", file.origin(), type),
+                   format("{}: rope.scaling.type {} is not supported", file.origin(), quote(type)),
                    "supported: none, linear, yarn, and llama3 as a rope_freqs tensor");
   }
   if (!(rope.factor > 0) || !(rope.rope_theta > 0) || rope.original_max_position_embeddings <= 0) {

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/quote.h"
 #include "tokenizer/jinja_eval.h"
 #include "tokenizer/jinja_json.h"
 #include "tokenizer/jinja_parser.h"
@@ -25,10 +26,10 @@ std::shared_ptr<const jinja::Template> compile(const std::string& source, const 
   try {
     return std::make_shared<const jinja::Template>(jinja::parse(source));
   } catch (const jinja::SyntaxError& error) {
-    fail_with_hint(
-        error.unsupported ? ErrorKind::kUnsupported : ErrorKind::kBadFile,
-        format("{}: chat template, line {}, column {}: {}", origin, error.at.line, error.at.column, error.message),
-        kOtherTemplate);
+    fail_with_hint(error.unsupported ? ErrorKind::kUnsupported : ErrorKind::kBadFile,
+                   format("{}: chat template, line {}, column {}: {}", origin, error.at.line, error.at.column,
+                          printable(error.message)),
+                   kOtherTemplate);
   }
 }
 
@@ -74,10 +75,10 @@ std::string ChatTemplate::render(const ChatTemplateInput& input) const {
   } catch (const jinja::RenderError& error) {
     const std::string place = format("{}: chat template, line {}, column {}", origin_, error.at.line, error.at.column);
     if (error.failure.raised) {
-      fail_with_hint(ErrorKind::kInvalidArgument, format("{}\n  raised by {}", error.failure.message, place),
+      fail_with_hint(ErrorKind::kInvalidArgument, format("{}\n  raised by {}", printable(error.failure.message), place),
                      "the model's chat template refuses this conversation: change its messages");
     }
-    fail_with_hint(ErrorKind::kBadFile, format("{}: {}", place, error.failure.message), kOtherTemplate);
+    fail_with_hint(ErrorKind::kBadFile, format("{}: {}", place, printable(error.failure.message)), kOtherTemplate);
   }
 }
 

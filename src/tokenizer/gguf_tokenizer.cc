@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/quote.h"
 #include "tokenizer/split_patterns.h"
 #include "tokenizer/tokenizer_parts.h"
 #include "tokenizer/utf8.h"
@@ -46,7 +47,7 @@ const PreRule& find_pre_rule(const std::string& name, std::string_view file) {
     if (rule.name == name) return rule;
     known.append(known.empty() ? "" : ", ").append(rule.name);
   }
-  fail_with_hint(ErrorKind::kUnsupported, format("{}: tokenizer.ggml.pre: \"{}\" is not supported", file, name),
+  fail_with_hint(ErrorKind::kUnsupported, format("{}: tokenizer.ggml.pre: {} is not supported", file, quote(name)),
                  "supported: " + known);
 }
 
@@ -80,7 +81,7 @@ class Builder {
       add_bos = true;
     } else {
       fail_with_hint(ErrorKind::kUnsupported,
-                     format("{}: tokenizer.ggml.model: \"{}\" is not supported", file_, data_.model),
+                     format("{}: tokenizer.ggml.model: {} is not supported", file_, quote(data_.model)),
                      "supported: gpt2, llama");
     }
     read_special_ids(add_bos);
@@ -106,7 +107,7 @@ class Builder {
         fail(ErrorKind::kBadFile, "{}: tokenizer.ggml.tokens[{}] is not valid UTF-8", file_, id);
       }
       if (!parts_.vocabulary.add(piece, static_cast<std::int64_t>(id))) {
-        fail(ErrorKind::kBadFile, "{}: tokenizer.ggml.tokens[{}]: \"{}\" has id {} already", file_, id, piece,
+        fail(ErrorKind::kBadFile, "{}: tokenizer.ggml.tokens[{}]: {} has id {} already", file_, id, quote(piece),
              parts_.vocabulary.find(piece));
       }
       const GgufTokenType type = type_of(id);
@@ -143,8 +144,8 @@ class Builder {
       const std::int32_t ids[] = {parts_.vocabulary.find(left), parts_.vocabulary.find(right),
                                   parts_.vocabulary.find(left + right)};
       if (std::count(std::begin(ids), std::end(ids), Vocabulary::kUnknown) > 0) {
-        fail(ErrorKind::kBadFile, "{}: tokenizer.ggml.merges[{}]: \"{}\" names a piece that is not in the vocabulary",
-             file_, rank, text);
+        fail(ErrorKind::kBadFile, "{}: tokenizer.ggml.merges[{}]: {} names a piece that is not in the vocabulary",
+             file_, rank, quote(text));
       }
       merges.set(ids[0], ids[1], {static_cast<std::int32_t>(rank), ids[2]});
     }

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/quote.h"
 
 namespace tandem {
 
@@ -27,11 +28,11 @@ class JsonField {
     const auto found = value_->find(key);
     if (found == value_->end() || found->is_null()) return std::nullopt;
     const std::string separator = place_.ends_with(':') ? " " : ".";
-    return JsonField(&*found, place_ + separator + key);
+    return JsonField(&*found, place_ + separator + printable(key));
   }
   JsonField at(const std::string& key) const {
     if (auto found = find(key)) return *found;
-    fail(ErrorKind::kBadFile, "{}{} \"{}\" is missing", place_, place_.ends_with(':') ? "" : ":", key);
+    fail(ErrorKind::kBadFile, "{}{} {} is missing", place_, place_.ends_with(':') ? "" : ":", quote(key));
   }
 
   std::size_t size() const {

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "base/error.h"
+#include "base/quote.h"
 
 namespace tandem {
 namespace {
@@ -20,9 +21,10 @@ constexpr std::uint32_t kHeapLimitKiB = 64 * 1024;
 /// leaves marks out of \w. Refuses what PCRE2 would silently read as something else.
 std::string translate(std::string_view pattern, std::string_view origin) {
   const auto refuse = [&](std::string_view construct) {
-    fail_with_hint(ErrorKind::kUnsupported,
-                   format("{}: regular expression \"{}\" uses {}, which is not supported", origin, pattern, construct),
-                   "use another model, or the GGUF file of this one, which holds a tokenizer of its own");
+    fail_with_hint(
+        ErrorKind::kUnsupported,
+        format("{}: regular expression {} uses {}, which is not supported", origin, quote(pattern), construct),
+        "use another model, or the GGUF file of this one, which holds a tokenizer of its own");
   };
   static constexpr std::string_view kWord = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
   std::string result;
@@ -120,8 +122,8 @@ Regex::Regex(std::string_view pattern, std::string_view origin) {
                     PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_NO_AUTO_CAPTURE, &error,
                     &offset, context.get()));
   if (!code->code) {
-    fail(ErrorKind::kBadFile, "{}: regular expression \"{}\" does not compile: {} (at byte {} of \"{}\")", origin,
-         pattern, message_of(error), offset, translated);
+    fail(ErrorKind::kBadFile, "{}: regular expression {} does not compile: {} (at byte {} of {})", origin,
+         quote(pattern), message_of(error), offset, quote(translated));
   }
   code->jit = pcre2_jit_compile(code->code.get(), PCRE2_JIT_COMPLETE) == 0;
   code_ = std::move(code);

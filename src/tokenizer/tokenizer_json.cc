@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "base/quote.h"
 #include "tokenizer/json_reader.h"
 #include "tokenizer/split_patterns.h"
 #include "tokenizer/utf8.h"
@@ -45,8 +46,8 @@ void read_vocabulary(const JsonField& field, Vocabulary& vocabulary) {
   for (auto entry = field.value().begin(); entry != field.value().end(); ++entry) {
     const Json& id = entry.value();
     if (!id.is_number_integer() || id < 0) {
-      fail(ErrorKind::kBadFile, "{}: the id of piece \"{}\" is {}, expected an integer from 0", field.place(),
-           entry.key(), id.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 80));
+      fail(ErrorKind::kBadFile, "{}: the id of piece {} is {}, expected an integer from 0", field.place(),
+           quote(entry.key()), id.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 80));
     }
     entries.emplace_back(id.is_number_unsigned() && id > INT64_MAX ? INT64_MAX : id.get<std::int64_t>(), &entry.key());
   }
@@ -55,12 +56,12 @@ void read_vocabulary(const JsonField& field, Vocabulary& vocabulary) {
   vocabulary.reserve(entries.size());
   for (const auto& [id, piece] : entries) {
     if (vocabulary.contains(id)) {
-      fail(ErrorKind::kBadFile, "{}: pieces \"{}\" and \"{}\" both have id {}", field.place(),
-           vocabulary.piece(static_cast<std::int32_t>(id)), *piece, id);
+      fail(ErrorKind::kBadFile, "{}: pieces {} and {} both have id {}", field.place(),
+           quote(vocabulary.piece(static_cast<std::int32_t>(id))), quote(*piece), id);
     }
     if (!vocabulary.add(*piece, id)) {
-      fail(ErrorKind::kBadFile, "{}: piece \"{}\" has id {}, but there are only {} ids: too many are unused",
-           field.place(), *piece, id, entries.size());
+      fail(ErrorKind::kBadFile, "{}: piece {} has id {}, but there are only {} ids: too many are unused", field.place(),
+           quote(*piece), id, entries.size());
     }
   }
 }
@@ -90,8 +91,8 @@ MergeTable read_merges(const JsonField& field, const Vocabulary& vocabulary) {
     const auto id_of = [&](std::string_view piece) {
       const std::int32_t id = vocabulary.find(piece);
       if (id == Vocabulary::kUnknown) {
-        fail(ErrorKind::kBadFile, "{}: \"{}\" + \"{}\" needs the piece \"{}\", which is not in the vocabulary",
-             field[rank].place(), left, right, piece);
+        fail(ErrorKind::kBadFile, "{}: {} + {} needs the piece {}, which is not in the vocabulary", field[rank].place(),
+             quote(left), quote(right), quote(piece));
       }
       return id;
     };
@@ -263,11 +264,11 @@ void read_added_tokens(const JsonField& list, TokenizerParts& parts) {
     one.at("content").require(!content.empty(), "a token that is not empty");
     const std::int32_t known = parts.vocabulary.find(content);
     if (known != Vocabulary::kUnknown && known != id.integer()) {
-      fail(ErrorKind::kBadFile, "{} is {}, but \"{}\" has id {} already", id.place(), id.integer(), content, known);
+      fail(ErrorKind::kBadFile, "{} is {}, but {} has id {} already", id.place(), id.integer(), quote(content), known);
     }
     if (known == Vocabulary::kUnknown && !parts.vocabulary.add(content, id.integer())) {
-      fail(ErrorKind::kBadFile, "{}: \"{}\" cannot have id {}: it is taken or out of range (ids in use: below {})",
-           id.place(), content, id.integer(), parts.vocabulary.size());
+      fail(ErrorKind::kBadFile, "{}: {} cannot have id {}: it is taken or out of range (ids in use: below {})",
+           id.place(), quote(content), id.integer(), parts.vocabulary.size());
     }
     tokens.push_back({.id = static_cast<std::int32_t>(id.integer()),
                       .content = content,

@@ -4,7 +4,8 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "weights/quote.h"
+#include "base/quote.h"
+#include "base/suggest.h"
 
 namespace tandem {
 namespace {
@@ -46,21 +47,6 @@ std::vector<std::string_view> near_misses(std::string_view name, const std::vect
 }
 
 }  // namespace
-
-std::string quote(std::string_view name) {
-  constexpr std::size_t kMaxShown = 120;
-  std::string shown = "\"";
-  for (std::size_t i = 0; i < name.size(); ++i) {
-    if (name.size() > kMaxShown && i == kMaxShown / 2) {
-      const std::size_t next = name.size() - kMaxShown / 2;
-      shown += format("[... {} bytes ...]", next - i);
-      i = next;
-    }
-    const unsigned char c = static_cast<unsigned char>(name[i]);
-    shown += c < 0x20 || c == 0x7f ? '?' : name[i];
-  }
-  return shown + '"';
-}
 
 TensorCatalogue::TensorCatalogue(std::string origin, std::vector<TensorEntry> entries,
                                  std::vector<UnusableTensor> unusable)

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "weights/quote.h"
+#include "base/quote.h"
 #include "weights/range_checks.h"
 
 namespace tandem {

@@ -144,6 +144,34 @@ class Weights(CliTest):
         self.refuse_model("model.layers.1.")
 
 
+class Terminals(CliTest):
+    """What files hold must not reach the terminal as a control sequence: here CSI in both its spellings, and OSC."""
+
+    EVIL = "\x1b]0;owned\x07\x9b2J\x1b[31m"
+
+    def refuse_quietly(self, model, *says):
+        message = self.refuse("run", model.path, *RUN, says=["?]0;owned??2J?[31m", *says])
+        self.assertNotRegex(message, r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+    def test_piece_of_a_tokenizer(self):
+        model = Folder(self.folder)
+        model.edit_json("tokenizer.json", lambda tokenizer: tokenizer["model"]["vocab"].update({self.EVIL: 5}))
+        self.refuse_quietly(model, "both have id 5")
+
+    def test_exception_of_a_chat_template(self):
+        model = Folder(self.folder)
+        (model.path / "chat_template.jinja").write_text("{{ raise_exception('%s') }}" % self.EVIL)
+        self.refuse_quietly(model, "raised by")
+
+    def test_text_that_no_message_quotes(self):
+        model = Folder(self.folder)
+        model.edit_json("config.json", lambda config: config.update(architectures=[self.EVIL]))
+        self.refuse_quietly(model, "LlamaForCausalLM")
+        report = tandem("run", model.path, *RUN, "--json").stdout
+        self.assertNotRegex(report, r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+        self.assertIn(self.EVIL, json.loads(report)["error"]["message"])
+
+
 class Configuration(CliTest):
     def setUp(self):
         super().setUp()

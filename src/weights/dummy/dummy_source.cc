@@ -3,8 +3,8 @@
 #include <map>
 
 #include "base/error.h"
+#include "base/quote.h"
 #include "weights/dummy/dummy_values.h"
-#include "weights/quote.h"
 #include "weights/range_checks.h"
 #include "weights/weight_source.h"
 

@@ -7,9 +7,9 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/quote.h"
 #include "weights/gguf/gguf_parser.h"
 #include "weights/mapped_source.h"
-#include "weights/quote.h"
 
 namespace tandem {
 namespace {

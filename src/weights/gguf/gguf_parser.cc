@@ -9,7 +9,7 @@
 
 #include "base/checked_math.h"
 #include "base/error.h"
-#include "weights/quote.h"
+#include "base/quote.h"
 
 namespace tandem {
 namespace {

@@ -8,8 +8,8 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/mapped_file.h"
+#include "base/quote.h"
 #include "weights/mapped_source.h"
-#include "weights/quote.h"
 #include "weights/safetensors/safetensors.h"
 #include "weights/weight_source.h"
 
