@@ -7,9 +7,7 @@
 #include "base/format.h"
 
 namespace tandem {
-namespace {
 
-// Levenshtein's distance.
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), std::size_t{0});
@@ -24,8 +22,6 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   }
   return row.back();
 }
-
-}  // namespace
 
 std::string suggest(std::string_view given, std::span<const std::string_view> known) {
   std::string_view best;

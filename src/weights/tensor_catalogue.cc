@@ -1,7 +1,6 @@
 #include "weights/tensor_catalogue.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "base/error.h"
 #include "base/quote.h"
@@ -12,22 +11,6 @@ namespace {
 
 constexpr std::size_t kMaxSuggestions = 3;
 constexpr std::size_t kMaxComparedLength = 256;  // the comparison is quadratic in the length of a name
-
-/// Levenshtein's distance: insertions, deletions and replacements that turn one name into the other.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row[b.size()];
-}
 
 /// The entries whose names are nearest to `name`, a quarter of it off at most.
 std::vector<std::string_view> near_misses(std::string_view name, const std::vector<TensorEntry>& entries) {

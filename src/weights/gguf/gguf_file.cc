@@ -122,7 +122,6 @@ GgufFile::GgufFile(std::span<const std::byte> bytes, std::string origin) {
 void GgufFile::parse(std::span<const std::byte> bytes, const std::filesystem::path& origin) {
   ParsedGguf parsed = parse_gguf(bytes, origin);
   bytes_ = bytes;
-  version_ = parsed.version;
   values_ = std::move(parsed.values);
   catalogue_ = TensorCatalogue(origin.string(), std::move(parsed.entries));
 }

@@ -55,7 +55,6 @@ class GgufFile {
   GgufFile(std::span<const std::byte> bytes, std::string origin);
 
   const std::string& origin() const { return catalogue_.origin(); }
-  int version() const { return version_; }
   const TensorCatalogue& catalogue() const { return catalogue_; }
 
   /// All metadata, in order of key.
@@ -91,7 +90,6 @@ class GgufFile {
   std::span<const std::byte> bytes_;
   std::vector<GgufValue> values_;
   TensorCatalogue catalogue_;
-  int version_ = 0;
 };
 
 }  // namespace tandem

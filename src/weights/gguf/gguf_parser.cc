@@ -136,7 +136,6 @@ class Parser {
       fail_with_hint(ErrorKind::kUnsupported, format("{}: GGUF version {}; 2 and 3 are supported", origin_, version),
                      "convert the model again with current tools");
     }
-    result_.version = static_cast<int>(version);
   }
 
   /// No count is believed that the rest of the file could not hold.

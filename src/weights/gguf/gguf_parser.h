@@ -11,7 +11,6 @@
 namespace tandem {
 
 struct ParsedGguf {
-  int version = 0;
   std::vector<GgufValue> values;  ///< in order of key, which views `bytes`
   std::vector<TensorEntry> entries;
 };

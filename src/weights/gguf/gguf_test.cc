@@ -44,7 +44,6 @@ GgufWriter small_writer() {
 TEST(GgufFile, ReadsMetadataAndTensors) {
   const std::string bytes = small_writer().file();
   const GgufFile file = parse(bytes);
-  EXPECT_EQ(file.version(), 3);
   EXPECT_EQ(file.values().size(), 5u);
   EXPECT_EQ(file.find_string("general.architecture"), "llama");
   EXPECT_EQ(file.find_u64("llama.block_count"), 2u);
@@ -187,7 +186,7 @@ TEST(GgufFile, RefusesOtherFilesByName) {
   expect_error(ErrorKind::kBadFile, {"at byte 0"}, [] { parse(""); });
   GgufWriter old = small_writer();
   old.version = 2;
-  EXPECT_EQ(parse(old.file()).version(), 2);
+  EXPECT_EQ(parse(old.file()).catalogue().at("w").bytes, 72u);
   GgufWriter split;
   split.value("split.count", 2, raw(std::uint16_t{3}));
   expect_error(ErrorKind::kUnsupported, {"one of 3 parts", "llama-gguf-split --merge"}, [&] { parse(split.file()); });
