@@ -1,7 +1,9 @@
 """The runner of documentation commands: what it takes from a page, and that a failing command fails."""
 
+import os
 import subprocess
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -53,6 +55,18 @@ class RunCommands(unittest.TestCase):
             run = self.run_page(command)
             self.assertEqual((run.returncode, run.stdout), (1, ""), command)
             self.assertIn("FAILED in the block at page.md:17", run.stderr)
+
+    def test_a_page_that_needs_the_model_is_skipped_and_nothing_is_fetched(self):
+        with tempfile.TemporaryDirectory() as folder:
+            page = Path(folder, "page.md")
+            page.write_text("```sh\nmodel=$(tools/fetch-model)\n```\n")
+            cache = Path(folder, "cache")
+            # No index for pip: should the model be asked for after all, nothing is downloaded either.
+            env = {**os.environ, "XDG_CACHE_HOME": str(cache), "PIP_NO_INDEX": "1"}
+            run = subprocess.run([sys.executable, run_commands.__file__, page], capture_output=True, text=True, env=env)
+            self.assertEqual(run.returncode, 77, run.stderr)
+            self.assertIn("`make model` fetches it", run.stdout)
+            self.assertFalse(cache.exists())
 
 
 if __name__ == "__main__":
