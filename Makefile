@@ -30,7 +30,9 @@ model:  ## fetch the small model (98 MB, cached) and print its path
 	@tools/setup model
 	@tools/fetch-model
 
-test: build  ## build, then run all tests that need no GPU
+test:  ## build, then run all tests that need no GPU
+	@$(if $(filter release fuzz,$(PRESET)),echo "make: the preset $(PRESET) has no tests" >&2; exit 2,:)
+	@$(MAKE) --no-print-directory build
 	@ctest --preset "$(PRESET)"
 
 check:  ## style: format, includes, names (tools/dev check)
