@@ -17,7 +17,7 @@ struct RunOptions {
   std::optional<std::string> prompt;  ///< absent: a chat on a terminal, else all of stdin
   std::string system;                 ///< system message
   bool raw = false;                   ///< no chat template
-  int max_new_tokens = 0;             ///< 0: 512, or what max_seq_len leaves in a chat
+  int max_new_tokens = 0;             ///< 0: 512; at most what max_seq_len leaves
   std::optional<double> temperature;  ///< these: else generation_config.json, else greedy
   std::optional<int> top_k;
   std::optional<double> top_p;

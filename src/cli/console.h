@@ -10,7 +10,7 @@
 
 namespace tandem::cli {
 
-/// Whether stderr is a terminal that takes control sequences (NO_COLOR and TERM=dumb are kept).
+/// Whether stderr is a terminal that takes control sequences: TERM=dumb does not. NO_COLOR is about colours only.
 bool stderr_is_terminal();
 
 /// A bar on a terminal, redrawn in place; nothing elsewhere. One thread at a time.
