@@ -88,8 +88,8 @@ bool is_plain(const Tokenizer& tokenizer, bool raw) {
   return raw || tokenizer.chat_template().empty();
 }
 
-void check_system_message(const RunOptions& options, const Tokenizer* tokenizer) {
-  if (options.system.empty() || (tokenizer != nullptr && !is_plain(*tokenizer, options.raw))) return;
+void check_system_message(const RunOptions& options, const Tokenizer& tokenizer) {
+  if (options.system.empty() || !is_plain(tokenizer, options.raw)) return;
   fail_with_hint(ErrorKind::kInvalidArgument,
                  options.raw ? "--system has no place with --raw, which uses no chat template"
                              : format("--system has no place: {} has no chat template", options.model),
@@ -208,12 +208,10 @@ int run_command(const RunOptions& options, const Settings& settings, InterruptTh
   }
   const auto start = Clock::now();
   OpenedModel opened = open_model(options.model);
-  // Before the weights are read, so that what is wrong with it is told at once. Random weights come without one.
-  const bool dummy = options.model.starts_with("dummy:");
-  std::shared_ptr<const Tokenizer> tokenizer = dummy ? nullptr : Tokenizer::load(options.model);
-  check_system_message(options, tokenizer.get());
+  // Before the weights are read, so that what is wrong with it is told at once.
+  const std::shared_ptr<const Tokenizer> tokenizer = Tokenizer::load(options.model, opened.config.vocab_size);
+  check_system_message(options, *tokenizer);
   const auto model = load_model(std::move(opened), model_options(options.model, settings), interrupt);
-  if (dummy) tokenizer = Tokenizer::dummy(static_cast<std::int32_t>(model->info().vocab_size));
   if (tokenizer->vocab_size() > model->info().vocab_size) {
     fail_with_hint(ErrorKind::kBadFile,
                    format("{}: the tokenizer has {} tokens, the model's vocabulary only {}", options.model,

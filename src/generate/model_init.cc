@@ -88,9 +88,7 @@ Loaded init_from_dict(std::string_view dict) {
   }
   // The tokenizer before the weights are read, so that what is wrong with it is told at once.
   OpenedModel opened = open_model(options.model_dir);
-  auto tokenizer = options.model_dir.starts_with("dummy:")
-                       ? Tokenizer::dummy(static_cast<std::int32_t>(opened.config.vocab_size))
-                       : Tokenizer::load(options.model_dir);
+  auto tokenizer = Tokenizer::load(options.model_dir, opened.config.vocab_size);
   auto model = std::make_shared<Model>(std::make_unique<ModelRuntime>(std::move(opened), options));
   auto cache = std::make_shared<Cache>(model, cache_tokens);
   return {std::move(model), std::move(cache), std::move(tokenizer)};

@@ -13,7 +13,12 @@
 
 namespace tandem {
 
-std::shared_ptr<const Tokenizer> Tokenizer::load(const std::string& model) {
+std::shared_ptr<const Tokenizer> Tokenizer::load(const std::string& model, std::int64_t vocab_size) {
+  if (model.starts_with("dummy:")) {
+    if (vocab_size > 0) return dummy(static_cast<std::int32_t>(vocab_size));
+    fail_with_hint(ErrorKind::kInvalidArgument, format("{} has no tokenizer of its own", model),
+                   "give the vocab_size of the model, for a made-up one");
+  }
   const std::filesystem::path path(model);
   if (folder_exists(path)) return from_folder(path);
   const GgufFile file(path);

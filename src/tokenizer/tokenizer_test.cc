@@ -106,6 +106,13 @@ TEST(Tokenizer, RefusesIdsSoSparseThatAFewPiecesWouldTakeGigabytes) {
   EXPECT_THAT(error_of([&] { make(json); }).what(), HasSubstr("cannot have id 131072"));
 }
 
+TEST(Tokenizer, OfRandomWeightsNeedsTheSizeOfTheVocabulary) {
+  EXPECT_EQ(Tokenizer::load("dummy:llama-3.2-1b", 300)->vocab_size(), 300);
+  const Error error = error_of([] { Tokenizer::load("dummy:llama-3.2-1b"); });
+  EXPECT_EQ(error.kind(), ErrorKind::kInvalidArgument);
+  EXPECT_THAT(error.hint(), HasSubstr("vocab_size"));
+}
+
 TEST(Tokenizer, AddsBosOnceAndOnlyWhereThereIsOne) {
   const Folder folder;
   EXPECT_THAT(folder.load()->encode("ab", {.add_bos = true}), ElementsAre(5));
