@@ -13,14 +13,31 @@
 namespace tandem::cli {
 namespace {
 
+// As a shell takes it for one word that means itself.
+std::string shell_word(std::string_view text) {
+  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-";
+  if (!text.empty() && text.find_first_not_of(kPlain) == text.npos) return std::string(text);
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? "'\\''" : std::string(1, c);
+  return quoted + "'";
+}
+
+// What repeats the measurement elsewhere: every setting that is not the default, wherever it came from.
 std::string command_line(const BenchModelOptions& options, const Settings& settings) {
-  std::string command =
-      format("tandem bench model {} --prompt {} --tokens {} --context {} --batch {} --samples {}", options.model,
-             options.prompt, options.tokens, options.context, options.batch, options.samples);
-  for (const std::string_view name : {"tp", "threads", "devices"}) {
-    if (settings.is_set(name)) command += format(" --{} {}", name, settings.string(name));
+  std::string variables;
+  std::string flags;
+  for (const SettingRow& row : setting_table()) {
+    const SettingValue& value = settings.value(row.name);
+    if (value.origin == "default") continue;
+    if (const std::string flag = flag_of(row); flag.empty()) {
+      variables += format("{}={} ", row.env, shell_word(value.text));
+    } else {
+      flags += format(" {} {}", flag, shell_word(value.text));
+    }
   }
-  return command;
+  return format("{}tandem bench model {} --prompt {} --tokens {} --context {} --batch {} --samples {}{}", variables,
+                shell_word(options.model), options.prompt, options.tokens, options.context, options.batch,
+                options.samples, flags);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -117,6 +118,19 @@ class Others(CliTest):
         compared = subprocess.run([sys.executable, ROOT / "tools/dev", "compare", *targets], capture_output=True, text=True)
         self.assertEqual(compared.returncode, 0, compared.stderr)
         self.assertEqual(len(compared.stdout.splitlines()), 1 + len(records), compared.stdout)
+
+    def test_bench_records_a_command_that_repeats_it(self):
+        config = Folder(self.folder, "it's a model").path / "config.json"
+        bench = ("bench", "model", f"dummy:{config}", "--prompt", "16", "--tokens", "4", "--context", "8", "--batch", "1",
+                 "--samples", "1", "--tp", "2", "--timeout", "9", "--max-seq-len", "64")
+        result = tandem(*bench, "--json", "-", env={"TANDEM_LOG_LEVEL": "error,comm=warn", "EXLLAMA_MASTER_PORT": "7"})
+        self.assertEqual(result.returncode, 0, result.stderr)
+        words = shlex.split(json.loads(result.stdout.splitlines()[0])["command"])
+        self.assertEqual(words[:2], ["TANDEM_MASTER_PORT=7", "tandem"])
+        self.assertEqual(words[2:len(bench) - 4], list(bench[:-6]))
+        flags = words[len(bench) - 4:]
+        self.assertEqual(dict(zip(flags[::2], flags[1::2])), {"--tp": "2", "--timeout": "9", "--max-seq-len": "64",
+                                                              "--log-level": "error,comm=warn"})
 
     def test_help_and_version(self):
         for arguments in (("--help",), ("run", "--help"), ("bench", "model", "--help"), ("--version",)):
