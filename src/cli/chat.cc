@@ -11,17 +11,17 @@
 #include <filesystem>
 
 #include "base/log.h"
+#include "cli/settings.h"
 
 namespace tandem::cli {
 namespace {
 
 constexpr int kHistoryLines = 1000;
 
-std::filesystem::path history_file() {
-  const char* state = std::getenv("XDG_STATE_HOME");
-  if (state != nullptr && *state != '\0') return std::filesystem::path(state) / "tandem" / "history";
-  const char* home = std::getenv("HOME");
-  return std::filesystem::path(home == nullptr ? "" : home) / ".local" / "state" / "tandem" / "history";
+// Empty: none is kept.
+std::string history_file() {
+  const auto folder = user_folder([](const char* name) { return std::getenv(name); }, "XDG_STATE_HOME", ".local/state");
+  return folder.empty() ? "" : (folder / "tandem" / "history").string();
 }
 
 // Ctrl-C on the input line: forget what was typed.
@@ -45,6 +45,7 @@ struct ChatPrompt::Impl {
 
   // After each line: a program that is ended has no moment to do it.
   void save_history() {
+    if (history_path.empty()) return;
     std::error_code error;
     std::filesystem::create_directories(std::filesystem::path(history_path).parent_path(), error);
     const bool saved = !error && ::history(history, &event, H_SAVE, history_path.c_str()) >= 0;
@@ -67,7 +68,7 @@ ChatPrompt::ChatPrompt() : impl_(std::make_unique<Impl>()) {
   impl.history = history_init();
   history(impl.history, &impl.event, H_SETSIZE, kHistoryLines);
   history(impl.history, &impl.event, H_SETUNIQUE, 1);
-  history(impl.history, &impl.event, H_LOAD, impl.history_path.c_str());
+  if (!impl.history_path.empty()) history(impl.history, &impl.event, H_LOAD, impl.history_path.c_str());
   impl.line = el_init("tandem", stdin, stdout, stderr);
   el_set(impl.line, EL_CLIENTDATA, &impl);
   el_set(impl.line, EL_PROMPT, &Impl::current_prompt);

@@ -204,12 +204,19 @@ std::vector<std::string> Settings::list(std::string_view name) const {
   return items;
 }
 
+std::filesystem::path user_folder(const GetEnv& get_env, const char* variable, const char* otherwise) {
+  const auto absolute = [&](const char* name) -> std::filesystem::path {
+    const char* value = get_env(name);
+    return value != nullptr && *value == '/' ? value : "";
+  };
+  if (auto folder = absolute(variable); !folder.empty()) return folder;
+  const auto home = absolute("HOME");
+  return home.empty() ? home : home / otherwise;
+}
+
 std::filesystem::path settings_file(const GetEnv& get_env) {
-  if (const char* base = get_env("XDG_CONFIG_HOME"); base != nullptr && *base != '\0') {
-    return std::filesystem::path(base) / "tandem" / "settings.json";
-  }
-  const char* home = get_env("HOME");
-  return std::filesystem::path(home == nullptr ? "" : home) / ".config" / "tandem" / "settings.json";
+  const auto folder = user_folder(get_env, "XDG_CONFIG_HOME", ".config");
+  return folder.empty() ? folder : folder / "tandem" / "settings.json";
 }
 
 void apply_log_settings(const Settings& settings) {

@@ -40,7 +40,7 @@ using GetEnv = std::function<const char*(const char*)>;
 class Settings {
  public:
   /// `flags` by setting name. Throws Error naming origin and value: values of the wrong type, unknown keys of the file,
-  /// two variables for one setting that disagree.
+  /// two variables for one setting that disagree. An empty `file` is none.
   Settings(const std::map<std::string, std::string>& flags, const GetEnv& get_env, const std::filesystem::path& file);
 
   const SettingValue& value(std::string_view name) const;
@@ -58,7 +58,12 @@ class Settings {
   std::map<std::string, SettingValue, std::less<>> values_;
 };
 
-/// $XDG_CONFIG_HOME/tandem/settings.json, or below ~/.config.
+/// The user's folder that `variable` names ("XDG_CONFIG_HOME"), else `otherwise` below $HOME. Relative paths are
+/// ignored, as the XDG specification has it: they would name another folder wherever the program is started. Empty:
+/// there is none.
+std::filesystem::path user_folder(const GetEnv& get_env, const char* variable, const char* otherwise);
+
+/// $XDG_CONFIG_HOME/tandem/settings.json, or below ~/.config; empty when there is no such folder.
 std::filesystem::path settings_file(const GetEnv& get_env);
 
 /// Sets log levels from the settings. Before any thread is started.

@@ -96,6 +96,19 @@ TEST_F(SettingsFile, BytesTakeASuffixAndDoNotOverflow) {
   EXPECT_THROW(bytes({{"TANDEM_P2P_BUFFER_SIZE", "-1"}}), Error);
 }
 
+TEST(UserFolder, IsAbsoluteOrNone) {
+  const auto file = [](const Variables& variables) { return settings_file(env(variables)).string(); };
+  EXPECT_EQ(file({{"XDG_CONFIG_HOME", "/c"}, {"HOME", "/h"}}), "/c/tandem/settings.json");
+  EXPECT_EQ(file({{"HOME", "/h"}}), "/h/.config/tandem/settings.json");
+  // Not a file of whatever folder the program is started in.
+  EXPECT_EQ(file({{"XDG_CONFIG_HOME", "c"}, {"HOME", "/h"}}), "/h/.config/tandem/settings.json");
+  EXPECT_EQ(file({{"XDG_CONFIG_HOME", ""}, {"HOME", "/h"}}), "/h/.config/tandem/settings.json");
+  EXPECT_EQ(file({{"XDG_CONFIG_HOME", "c"}, {"HOME", "h"}}), "");
+  EXPECT_EQ(file({}), "");
+  const Variables none;
+  EXPECT_EQ(Settings({}, env(none), "").value("timeout").origin, "default");
+}
+
 TEST(LogLevels, AreSetPerSubsystem) {
   const Variables variables = {{"TANDEM_LOG_LEVEL", "error,model=debug"}};
   apply_log_settings(Settings({}, env(variables), "/none"));
