@@ -54,12 +54,12 @@ class Names(CliTest):
     def test_gguf_that_is_none(self):
         path = self.folder / "model.gguf"
         path.write_bytes(b"not a model at all, but long enough to be read")
-        self.refuse("run", path, *RUN, says=["model.gguf"])
+        self.refuse("run", path, *RUN, says=["model.gguf", 'it starts with "not ", not "GGUF"'])
 
     def test_empty_file(self):
         path = self.folder / "model.gguf"
         path.write_bytes(b"")
-        self.refuse("check", path, says=["model.gguf"])
+        self.refuse("check", path, says=["model.gguf", "at byte 0"])
 
     def test_unreadable_file(self):
         model = Folder(self.folder)
