@@ -143,14 +143,12 @@ int chat(const RunOptions& options, Model& model, Generator& generator, const To
   const int interrupted = exit_status(ErrorKind::kCancelled);
   const auto next_line = [&]() -> std::optional<std::string> {
     // The line editor waits in read(), where only the thread of the signals can end the program.
-    interrupt.set_action([&] {
+    const InterruptAction action(interrupt, [&] {
       if (!interrupt.terminated()) return;
       prompt.restore_terminal();
       ::_exit(interrupted);
     });
-    auto line = interrupt.terminated() ? std::nullopt : prompt.read_line("> ");
-    interrupt.set_action({});
-    return line;
+    return interrupt.terminated() ? std::nullopt : prompt.read_line("> ");
   };
   while (auto line = next_line()) {
     if (line->find_first_not_of(" \t\n") == std::string::npos) continue;
