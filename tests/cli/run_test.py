@@ -203,7 +203,19 @@ class Terminal:
         os.write(self.fd, text.encode())
 
     def status(self):
-        _, status = os.waitpid(self.pid, 0)
+        """The exit status; what the program still writes is read, or it would wait for that."""
+        deadline = time.monotonic() + 30
+        while (ended := os.waitpid(self.pid, os.WNOHANG))[0] == 0:
+            if select.select([self.fd], [], [], 0.05)[0]:
+                try:
+                    self.screen += os.read(self.fd, 65536).decode(errors="replace")
+                except OSError:
+                    time.sleep(0.05)  # the terminal is closed, the program about to end
+            if time.monotonic() > deadline:
+                os.kill(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)
+                raise AssertionError(f"the program did not end, saw {self.screen!r}")
+        status = ended[1]
         os.close(self.fd)
         return os.waitstatus_to_exitcode(status)
 
