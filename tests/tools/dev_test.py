@@ -44,7 +44,7 @@ class Check(unittest.TestCase):
 
     def test_paths_of_one_machine_are_named(self):
         self.assert_named({"a.md": "see /ho" + "me/someone/x\n"}, "a.md:1: a path of one machine")
-        status, output = self.check({"a.md": "~/home/x, $HOME/work/x and net/work/x are nobody's\n"})
+        status, output = self.check({"a.md": "~/ho" + "me/x, $HOME/wo" + "rk/x and net/wo" + "rk/x are nobody's\n"})
         self.assertEqual(status, 0, output)
 
     def test_registries_are_named(self):
