@@ -155,7 +155,7 @@ class Interruption(CliTest):
         # Many small tensors on one thread: seconds in all, and the first of them, which shows the bar, at once.
         model = Folder(self.folder)
         model.edit_json("config.json", lambda config: config.update(num_hidden_layers=200, intermediate_size=4096))
-        terminal = Terminal("run", f"dummy:{model.path / 'config.json'}", "-p", "Hello", "--threads", "1")
+        terminal = Terminal(self, "run", f"dummy:{model.path / 'config.json'}", "-p", "Hello", "--threads", "1")
         terminal.wait_for("loading")
         os.kill(terminal.pid, signal.SIGINT)
         sent = time.monotonic()
@@ -164,9 +164,9 @@ class Interruption(CliTest):
 
 
 class Terminal:
-    """The program on a terminal of its own."""
+    """The program on a terminal of its own, which stays open to the end of the test."""
 
-    def __init__(self, *args, env=None):
+    def __init__(self, test, *args, env=None):
         pid, self.fd = pty.fork()
         if pid == 0:
             try:
@@ -174,6 +174,7 @@ class Terminal:
                 os.execv(TANDEM, [TANDEM, *map(str, args)])
             finally:
                 os._exit(127)  # not a second runner of these tests
+        test.addCleanup(os.close, self.fd)
         self.pid = pid
         self.screen = ""
 
@@ -195,9 +196,10 @@ class Terminal:
         return before
 
     def wait_for_prompt(self):
-        self.wait_for("> ")
-        # libedit prints the prompt a moment before it makes Ctrl-C a key.
-        self.wait_until(lambda: not termios.tcgetattr(self.fd)[3] & termios.ISIG, "a line editor that takes Ctrl-C")
+        before = self.wait_for("> ")
+        # libedit prints the prompt a moment before it makes Ctrl-C and Ctrl-D its keys, and a Ctrl-D before that is lost.
+        self.wait_until(lambda: not termios.tcgetattr(self.fd)[3] & termios.ISIG, "a line editor that takes its keys")
+        return before
 
     def type(self, text):
         os.write(self.fd, text.encode())
@@ -215,21 +217,28 @@ class Terminal:
                 os.kill(self.pid, signal.SIGKILL)
                 os.waitpid(self.pid, 0)
                 raise AssertionError(f"the program did not end, saw {self.screen!r}")
-        status = ended[1]
-        os.close(self.fd)
-        return os.waitstatus_to_exitcode(status)
+        return os.waitstatus_to_exitcode(ended[1])
 
 
 class Chat(CliTest):
     def start(self, *args, model=GGUF):
         # libedit never frees the two strings of a key's function that a program adds.
         env = {"XDG_STATE_HOME": str(self.folder), "XDG_CONFIG_HOME": "/nonexistent", "ASAN_OPTIONS": "detect_leaks=0"}
-        return Terminal("run", model, "--temperature", "0", *args, env=env)
+        return Terminal(self, "run", model, "--temperature", "0", *args, env=env)
+
+    def start_endless_answer(self):
+        model, *flags = endless_model(self.folder)
+        chat = self.start(*flags, model=model)
+        chat.wait_for_prompt()
+        chat.type("Hello\r")
+        chat.wait_for("\n")
+        chat.wait_until(lambda: len(chat.screen) > 40, "a part of the answer")
+        return chat
 
     def test_says_that_messages_stand_alone_without_a_chat_template(self):
         for flags, alone in (((), False), (("--raw",), True)):
             chat = self.start("-n", "8", *flags)
-            self.assertEqual("each message stands alone" in chat.wait_for("> "), alone)
+            self.assertEqual("each message stands alone" in chat.wait_for_prompt(), alone)
             chat.type("\x04")
             self.assertEqual(chat.status(), 0)
 
@@ -241,6 +250,7 @@ class Chat(CliTest):
         chat.wait_for_prompt()
         chat.type("/help\r")
         chat.wait_for("/reset forgets")
+        chat.wait_for_prompt()
         chat.type("/reset\r")
         chat.wait_for_prompt()
         chat.type("\x04")
@@ -255,33 +265,21 @@ class Chat(CliTest):
         chat.wait_for_prompt()
         os.kill(chat.pid, signal.SIGTERM)
         sent = time.monotonic()
-        _, status = os.waitpid(chat.pid, 0)
-        self.assertEqual(os.waitstatus_to_exitcode(status), 130)
+        self.assertEqual(chat.status(), 130)
         self.assertLess(time.monotonic() - sent, 1.0 * SLOWDOWN)
         wanted = termios.ISIG | termios.ICANON | termios.ECHO
         self.assertEqual(termios.tcgetattr(chat.fd)[3] & wanted, wanted)
         self.assertIn("Hello", (self.folder / "tandem" / "history").read_text())
-        os.close(chat.fd)
 
     def test_sigterm_ends_the_program_in_an_answer(self):
-        model, *flags = endless_model(self.folder)
-        chat = self.start(*flags, model=model)
-        chat.wait_for_prompt()
-        chat.type("Hello\r")
-        chat.wait_for("\n")
-        chat.wait_until(lambda: len(chat.screen) > 40, "a part of the answer")
+        chat = self.start_endless_answer()
         os.kill(chat.pid, signal.SIGTERM)
         sent = time.monotonic()
         self.assertEqual(chat.status(), 130)
         self.assertLess(time.monotonic() - sent, 1.0 * SLOWDOWN)
 
     def test_ctrl_c_stops_the_answer_and_not_the_program(self):
-        model, *flags = endless_model(self.folder)
-        chat = self.start(*flags, model=model)
-        chat.wait_for_prompt()
-        chat.type("Hello\r")
-        chat.wait_for("\n")
-        chat.wait_until(lambda: len(chat.screen) > 40, "a part of the answer")
+        chat = self.start_endless_answer()
         chat.type("\x03")
         chat.wait_for("(stopped)")
         chat.wait_for_prompt()
