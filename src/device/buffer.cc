@@ -5,17 +5,31 @@
 #include <utility>
 
 #include "base/error.h"
+#include "device/cuda/runtime.h"
 
 namespace tandem {
 
+namespace {
+
 // Anonymous mappings rather than the heap: pages arrive zeroed and on first touch (so on the toucher's NUMA node), and
 // go back to the system when freed.
-Buffer::Buffer(Device device, std::size_t bytes) : bytes_(bytes), device_(device) {
-  TANDEM_CHECK(device.is_cpu(), "buffer on {}", to_string(device));
-  if (bytes == 0) return;
+void* map_pages(Device device, std::size_t bytes) {
   void* mapped = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) fail(ErrorKind::kOutOfMemory, "{}: cannot allocate {} bytes", to_string(device), bytes);
-  data_ = mapped;
+  return mapped;
+}
+
+}  // namespace
+
+Buffer::Buffer(Device device, std::size_t bytes) : bytes_(bytes), device_(device) {
+  if (bytes == 0) return;
+  if (device.is_cpu()) {
+    data_ = map_pages(device, bytes);
+  } else if constexpr (kBuiltWithCuda) {
+    data_ = cuda::allocate(device.index, bytes);
+  } else {
+    fail(ErrorKind::kUnsupported, "{}: this build has no CUDA", to_string(device));
+  }
 }
 
 Buffer::Buffer(Buffer&& other) noexcept
@@ -29,7 +43,12 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
 }
 
 Buffer::~Buffer() {
-  if (data_ != nullptr) ::munmap(data_, bytes_);
+  if (data_ == nullptr) return;
+  if (device_.is_cpu()) {
+    ::munmap(data_, bytes_);
+  } else if constexpr (kBuiltWithCuda) {
+    cuda::release(device_.index, data_);
+  }
 }
 
 Tensor Buffer::tensor(DType dtype, Shape shape, std::size_t offset) const {

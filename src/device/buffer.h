@@ -8,7 +8,8 @@
 
 namespace tandem {
 
-/// Move-only; frees on destruction. 64-byte aligned. CPU memory is zeroed, and costs nothing until touched.
+/// Move-only; frees on destruction. 64-byte aligned. CPU memory is zeroed, and costs nothing until touched; CUDA memory
+/// is not. Freeing CUDA memory waits for that GPU's queued work.
 class Buffer {
  public:
   Buffer() = default;

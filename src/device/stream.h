@@ -17,6 +17,9 @@ class Stream {
   /// A CPU stream: work runs at once, on the calling thread and num_threads - 1 others.
   /// `num_rivals`: threads that work at the same time, such as those of the other ranks.
   static Stream cpu(int num_threads, int device_index = 0, int num_rivals = 0);
+  /// A stream of a GPU, in no order with any other stream. Makes that GPU the calling thread's current one. Throws
+  /// kUnsupported in a build without CUDA.
+  static Stream cuda(int device_index);
   Stream(Stream&&) noexcept;
   Stream& operator=(Stream&&) noexcept;
   ~Stream();
@@ -24,6 +27,8 @@ class Stream {
   Device device() const { return device_; }
   /// Returns when all that was queued is done.
   void synchronize() const;
+  /// CUDA streams only: the cudaStream_t.
+  void* cuda_handle() const;
 
   /// CPU streams only: threads that share a parallel_for.
   int num_threads() const;
@@ -32,9 +37,10 @@ class Stream {
                     const std::function<void(std::int64_t begin, std::int64_t end)>& body) const;
 
  private:
-  Stream(Device device, std::unique_ptr<ThreadPool> pool);
+  Stream(Device device, std::unique_ptr<ThreadPool> pool, void* cuda);
   Device device_;
-  std::unique_ptr<ThreadPool> pool_;
+  std::unique_ptr<ThreadPool> pool_;  // CPU
+  void* cuda_ = nullptr;              // CUDA
 };
 
 }  // namespace tandem

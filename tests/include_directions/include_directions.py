@@ -22,6 +22,7 @@ THIRD_PARTY = {
     "utf8proc.h": r"src/tokenizer/.*\.cc",
     "cblas.h": r"src/(kernels|diagnose)/.*\.cc",
     "histedit.h": r"src/cli/.*\.cc",
+    "cuda": r"src/(device|comm|kernels)/.*\.(cc|cu|cuh)",
     "gtest/": _TESTS,
     "gmock/": _TESTS,
 }
