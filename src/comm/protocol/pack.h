@@ -1,6 +1,7 @@
 #pragma once
 // Sixteen bytes, the unit in which protocols move data, and sums of elements in them. For host and device.
 
+#include <cstddef>
 #include <cstdint>
 
 #include "base/dtype.h"
@@ -37,6 +38,47 @@ TANDEM_HD std::uint32_t float_to_bits(float x) {
   return std::bit_cast<std::uint32_t>(x);
 #endif
 }
+
+/// A caller's bytes as packs: the last one perhaps in part, at any address.
+struct ConstView {
+  const std::byte* data = nullptr;
+  std::int64_t bytes = 0;
+
+  TANDEM_HD std::int64_t num_packs() const { return (bytes + kPackBytes - 1) / kPackBytes; }
+  TANDEM_HD bool whole(std::int64_t index) const {
+    return reinterpret_cast<std::uintptr_t>(data) % kPackBytes == 0 && (index + 1) * kPackBytes <= bytes;
+  }
+  /// Bytes beyond the end read as zero.
+  TANDEM_HD Pack load(std::int64_t index) const {
+    const std::byte* from = data + index * kPackBytes;
+    if (whole(index)) return *reinterpret_cast<const Pack*>(from);
+    Pack pack{};
+    const std::int64_t rest = bytes - index * kPackBytes;
+    for (int i = 0; i < kPackBytes && i < rest; ++i) {
+      pack.words[i / 4] |= static_cast<std::uint32_t>(from[i]) << (i % 4 * 8);
+    }
+    return pack;
+  }
+};
+
+struct View {
+  std::byte* data = nullptr;
+  std::int64_t bytes = 0;
+
+  TANDEM_HD ConstView as_const() const { return {data, bytes}; }
+  /// Bytes beyond the end are not written.
+  TANDEM_HD void store(std::int64_t index, const Pack& pack) const {
+    std::byte* to = data + index * kPackBytes;
+    if (as_const().whole(index)) {
+      *reinterpret_cast<Pack*>(to) = pack;
+      return;
+    }
+    const std::int64_t rest = bytes - index * kPackBytes;
+    for (int i = 0; i < kPackBytes && i < rest; ++i) {
+      to[i] = static_cast<std::byte>(pack.words[i / 4] >> (i % 4 * 8));
+    }
+  }
+};
 
 /// Elements of one dtype in a pack, and the type in which they are summed: f32 for floats, 32 bits modulo 2^32 for i32.
 /// The functions give the same bits on host and device.

@@ -3,6 +3,7 @@
 // a vector access for as many scalar ones, in any order: two of eight bytes (v2.b64) or four of four (v4.b32). So every
 // half, or every word, proves itself.
 
+#include "comm/protocol/layout.h"
 #include "comm/protocol/pack.h"
 
 namespace tandem {
@@ -12,8 +13,11 @@ namespace tandem {
 inline constexpr std::uint32_t kLastGeneration = 0xfffffffcu;
 static_assert(kLastGeneration % 6 == 0);
 
-TANDEM_HD std::uint32_t next_generation(std::uint32_t generation) {
-  return generation == kLastGeneration ? 1 : generation + 1;
+/// `steps` calls later, or, if negative, earlier. Of "never" (0) counts as of the last one.
+TANDEM_HD std::uint32_t advance_generation(std::uint32_t generation, std::int64_t steps) {
+  const std::int64_t period = kLastGeneration;
+  const std::int64_t place = (static_cast<std::int64_t>(generation) + steps) % period;
+  return static_cast<std::uint32_t>(place <= 0 ? place + period : place);
 }
 
 /// Whether a counter that shows `seen` has come to `wanted`, for counters less than 2^31 calls apart.
@@ -24,26 +28,27 @@ TANDEM_HD bool generation_reached(std::uint32_t seen, std::uint32_t wanted) {
 /// Two packets of eight bytes payload, each half of which carries the generation. Any bits can travel. Twice the bytes.
 /// A receiver needs no cleaning: of two buffers used in turn, what lies in one is two generations old.
 struct LlPackets {
-  static constexpr int kPacketsPerPack = 2;
   static constexpr int kBuffers = 2;
   static constexpr bool kRefills = false;
+  static constexpr bool kCleans = true;  ///< before generations begin again
 
   TANDEM_HD static Pack clean(const Pack& pack) { return pack; }
 
-  /// Packets `index` and `count + index` of the slot, `count` being the packs of the message.
+  /// Packet `index` of either half of the slot.
   template <class Env>
-  TANDEM_HD static void put(Env& env, int to, int slot, std::int64_t index, std::int64_t count, const Pack& pack,
+  TANDEM_HD static void put(Env& env, const Area& area, int to, int slot, std::int64_t index, const Pack& pack,
                             std::uint32_t generation) {
-    env.put_halves(to, slot, index, Pack{{pack.words[0], generation, pack.words[1], generation}});
-    env.put_halves(to, slot, count + index, Pack{{pack.words[2], generation, pack.words[3], generation}});
+    env.put_halves(area, to, slot, index, Pack{{pack.words[0], generation, pack.words[1], generation}});
+    env.put_halves(area, to, slot, area.slot_packets / 2 + index,
+                   Pack{{pack.words[2], generation, pack.words[3], generation}});
   }
 
   struct Received {
     Pack low, high;
   };
   template <class Env>
-  TANDEM_HD static Received get(Env& env, int slot, std::int64_t index, std::int64_t count) {
-    return {env.get_halves(slot, index), env.get_halves(slot, count + index)};
+  TANDEM_HD static Received get(Env& env, const Area& area, int slot, std::int64_t index) {
+    return {env.get_halves(area, slot, index), env.get_halves(area, slot, area.slot_packets / 2 + index)};
   }
   TANDEM_HD static bool whole(const Received& r, std::uint32_t generation) {
     return r.low.words[1] == generation && r.low.words[3] == generation && r.high.words[1] == generation &&
@@ -55,35 +60,33 @@ struct LlPackets {
 };
 
 /// The pack itself; a word that has not arrived shows the sentinel that the receiver put there. A word that equals it
-/// is sent as another zero, so only floats can travel: one -0.0 becomes 0.0. Of three buffers used in turn one is being
-/// written, one read, and one refilled with the sentinel.
-template <DType kDType>
+/// is sent as another zero, so only floats can travel: f32 -0.0 becomes 0.0, and so does the second of two halves whose
+/// first is 0.0. Of three buffers used in turn one is being written, one read, and one refilled with the sentinel.
 struct SentinelPackets {
-  static_assert(kDType == DType::kF32 || kDType == DType::kF16 || kDType == DType::kBF16);
-  static constexpr int kPacketsPerPack = 1;
   static constexpr int kBuffers = 3;
   static constexpr bool kRefills = true;
-  static constexpr std::uint32_t kSentinel = kDType == DType::kF32 ? 0x80000000u : 0x80008000u;
+  static constexpr bool kCleans = false;
+  static constexpr std::uint32_t kSentinel = 0x80000000u;
 
   TANDEM_HD static Pack sentinel() { return Pack{{kSentinel, kSentinel, kSentinel, kSentinel}}; }
   TANDEM_HD static Pack clean(Pack pack) {
     // Compared as bits: a comparison of floats may take a subnormal for zero.
     for (std::uint32_t& word : pack.words) {
-      if (word == kSentinel) word = kDType == DType::kF32 ? 0u : 0x80000000u;
+      if (word == kSentinel) word = 0;
     }
     return pack;
   }
 
   template <class Env>
-  TANDEM_HD static void put(Env& env, int to, int slot, std::int64_t index, std::int64_t, const Pack& pack,
+  TANDEM_HD static void put(Env& env, const Area& area, int to, int slot, std::int64_t index, const Pack& pack,
                             std::uint32_t) {
-    env.put_words(to, slot, index, pack);
+    env.put_words(area, to, slot, index, pack);
   }
 
   using Received = Pack;
   template <class Env>
-  TANDEM_HD static Received get(Env& env, int slot, std::int64_t index, std::int64_t) {
-    return env.get_words(slot, index);
+  TANDEM_HD static Received get(Env& env, const Area& area, int slot, std::int64_t index) {
+    return env.get_words(area, slot, index);
   }
   TANDEM_HD static bool whole(const Received& r, std::uint32_t) {
     return r.words[0] != kSentinel && r.words[1] != kSentinel && r.words[2] != kSentinel && r.words[3] != kSentinel;

@@ -3,17 +3,17 @@
 #include <algorithm>
 #include <barrier>
 #include <cstring>
-#include <numeric>
 #include <thread>
 
 #include "base/error.h"
 
 namespace tandem {
 
-// The bits of `mask` of one half of a pack.
+// The bits of `mask` of one half of a pack, put by a block of a rank.
 struct VirtualRig::Store {
   std::size_t half;
   std::uint64_t mask, value;
+  int rank, block;
 
   void apply(std::vector<std::atomic<std::uint64_t>>& inbox) const {
     if (mask == ~std::uint64_t{0}) return inbox[half].store(value, std::memory_order_relaxed);
@@ -31,33 +31,47 @@ struct VirtualRig::Rank {
     Store store;
   };
 
-  Rank(std::size_t num_halves, int lanes) : inbox(num_halves), kernel_boundary(lanes) {}
+  struct Block {
+    explicit Block(int threads) : barrier(threads) {}
+    std::barrier<> barrier;
+    std::atomic<int> votes_against{0};
+  };
+
+  Rank(std::size_t num_halves, std::size_t num_words, std::uint32_t last_sequence, int num_blocks, int threads)
+      : inbox(num_halves), words(num_words), kernel_boundary(num_blocks * threads) {
+    for (auto& word : words) word.store(last_sequence, std::memory_order_relaxed);
+    for (int b = 0; b < num_blocks; ++b) blocks.push_back(std::make_unique<Block>(threads));
+  }
 
   std::vector<std::atomic<std::uint64_t>> inbox;
+  std::vector<std::atomic<std::uint32_t>> words;
+  std::vector<std::unique_ptr<Block>> blocks;
   std::atomic<std::uint64_t> polls{0};
   std::atomic<bool> has_mail{false};
   std::mutex mail_mutex;
   std::vector<Mail> mail;
   std::barrier<> kernel_boundary;
-  Call call;
-  std::int64_t last_num_packs = 0;
 };
 
-VirtualRig::VirtualRig(const RigOptions& options) : options_(options) {
-  TANDEM_CHECK(options.world_size >= 2 && options.lanes >= 1 && options.num_slots >= 1 && options.slot_packets >= 1,
-               "rig of {} ranks x {} lanes, {} slots of {} packets", options.world_size, options.lanes,
-               options.num_slots, options.slot_packets);
-  const std::size_t halves =
-      static_cast<std::size_t>(options.num_slots) * static_cast<std::size_t>(options.slot_packets) * 2;
-  for (int r = 0; r < options.world_size; ++r) ranks_.push_back(std::make_unique<Rank>(halves, options.lanes));
+VirtualRig::VirtualRig(const RigOptions& options) : options_(options), layout_(options.world_size, options.rooms) {
+  TANDEM_CHECK(options.world_size >= 2 && options.blocks >= 1 && options.threads >= 1,
+               "rig of {} ranks x {} blocks x {} threads", options.world_size, options.blocks, options.threads);
+  for (int r = 0; r < options.world_size; ++r) {
+    ranks_.push_back(std::make_unique<Rank>(static_cast<std::size_t>(layout_.packet_bytes() / kPackBytes * 2),
+                                            static_cast<std::size_t>(layout_.num_words()),
+                                            advance_generation(options.first_generation, -1), options.blocks,
+                                            options.threads));
+  }
   links_.assign(static_cast<std::size_t>(options.world_size * options.world_size), options.link);
 }
 
 VirtualRig::~VirtualRig() = default;
 
-void VirtualRig::fill(std::uint32_t word) {
+void VirtualRig::fill(const Area& area, std::uint32_t word) {
   for (const auto& rank : ranks_) {
-    for (auto& half : rank->inbox) half.store(word | std::uint64_t{word} << 32, std::memory_order_relaxed);
+    for (std::int64_t half = area.first_packet * 2; half < area.end() * 2; ++half) {
+      rank->inbox[static_cast<std::size_t>(half)].store(word | std::uint64_t{word} << 32, std::memory_order_relaxed);
+    }
   }
 }
 
@@ -84,6 +98,18 @@ void VirtualRig::deliver(int to) {
   rank.has_mail.store(!rank.mail.empty(), std::memory_order_relaxed);
 }
 
+// What a fence waits for: all that one block has on its way to one rank.
+void VirtualRig::deliver_all(int from, int block, int to) {
+  Rank& rank = *ranks_[static_cast<std::size_t>(to)];
+  if (!rank.has_mail.load(std::memory_order_relaxed)) return;
+  const std::lock_guard lock(rank.mail_mutex);
+  std::erase_if(rank.mail, [&](const Rank::Mail& mail) {
+    if (mail.store.rank != from || mail.store.block != block) return false;
+    mail.store.apply(rank.inbox);
+    return true;
+  });
+}
+
 void VirtualRig::put(int from, int to, const Store& store, std::uint64_t random) {
   const LinkBehaviour& link = links_[static_cast<std::size_t>(from * options_.world_size + to)];
   Rank& rank = *ranks_[static_cast<std::size_t>(to)];
@@ -97,64 +123,58 @@ void VirtualRig::put(int from, int to, const Store& store, std::uint64_t random)
   rank.has_mail.store(true, std::memory_order_relaxed);
 }
 
-void VirtualRig::run(int num_calls, const std::function<Call(int rank, int call)>& prepare,
-                     const std::function<void(Env&)>& body, const std::function<void(int rank, int call)>& done) {
-  std::vector<std::jthread> threads;
+void VirtualRig::run(int num_calls, const std::function<void(int, int)>& prepare,
+                     const std::function<void(Env&, int)>& body, const std::function<void(int, int)>& done,
+                     const std::function<std::int64_t(int)>& packs) {
+  std::barrier start(options_.world_size * options_.blocks * options_.threads);
+  std::vector<std::jthread> lanes;
+  const auto run_lane = [&](int r, int block, int thread) {
+    Rank& rank = *ranks_[static_cast<std::size_t>(r)];
+    Env env(*this, r, block, thread);
+    start.arrive_and_wait();  // deadlines begin when all are here
+    for (int call = 0; call < num_calls; ++call) {
+      if (env.lane() == 0) prepare(r, call);
+      rank.kernel_boundary.arrive_and_wait();
+      env.deadline_ = Clock::now() + options_.timeout;
+      if (!poisoned()) body(env, call);
+      rank.kernel_boundary.arrive_and_wait();
+      env.generation_ = advance_generation(env.generation_, 1);
+      env.last_num_packs_ = packs(call);
+      if (env.lane() == 0 && !poisoned()) done(r, call);
+    }
+  };
   for (int r = 0; r < options_.world_size; ++r) {
-    for (int lane = 0; lane < options_.lanes; ++lane) {
-      threads.emplace_back([&, r, lane] {
-        Rank& rank = *ranks_[static_cast<std::size_t>(r)];
-        Env env(*this, r, lane);
-        for (int call = 0; call < num_calls; ++call) {
-          if (lane == 0) rank.call = prepare(r, call);
-          rank.kernel_boundary.arrive_and_wait();
-          env.call_ = rank.call;
-          env.last_num_packs_ = rank.last_num_packs;
-          env.deadline_ = Clock::now() + options_.timeout;
-          if (!poisoned_.load(std::memory_order_relaxed)) body(env);
-          rank.kernel_boundary.arrive_and_wait();
-          env.generation_ = next_generation(env.generation_);
-          if (lane == 0) {
-            rank.last_num_packs = env.num_packs();
-            if (!poisoned_.load(std::memory_order_relaxed)) done(r, call);
-          }
-        }
-      });
+    for (int block = 0; block < options_.blocks; ++block) {
+      for (int thread = 0; thread < options_.threads; ++thread) lanes.emplace_back(run_lane, r, block, thread);
     }
   }
 }
 
-VirtualRig::Env::Env(VirtualRig& rig, int rank, int lane)
+VirtualRig::Env::Env(VirtualRig& rig, int rank, int block, int thread)
     : rig_(rig),
       rank_(rank),
-      lane_(lane),
+      block_(block),
+      thread_(thread),
       generation_(rig.options_.first_generation),
-      random_(rig.options_.seed * 1'000'003 + static_cast<std::uint64_t>(rank * rig.options_.lanes + lane)) {}
+      sent_(static_cast<std::size_t>(rig.options_.world_size), advance_generation(rig.options_.first_generation, -1)),
+      received_(sent_),
+      random_(rig.options_.seed * 1'000'003 + static_cast<std::uint64_t>(rank) * 4096 +
+              static_cast<std::uint64_t>(block * rig.options_.threads + thread)) {}
 
 int VirtualRig::Env::world_size() const {
   return rig_.options_.world_size;
 }
-std::int64_t VirtualRig::Env::num_lanes() const {
-  return rig_.options_.lanes;
+int VirtualRig::Env::num_blocks() const {
+  return rig_.options_.blocks;
+}
+int VirtualRig::Env::num_threads() const {
+  return rig_.options_.threads;
 }
 
-std::size_t VirtualRig::Env::first_half(int slot, std::int64_t index) const {
-  TANDEM_CHECK(0 <= slot && slot < rig_.options_.num_slots && 0 <= index && index < rig_.options_.slot_packets,
-               "packet {} of slot {}: there are {} slots of {}", index, slot, rig_.options_.num_slots,
-               rig_.options_.slot_packets);
-  return static_cast<std::size_t>(slot * rig_.options_.slot_packets + index) * 2;
-}
-
-Pack VirtualRig::Env::load(std::int64_t index) const {
-  Pack pack{};
-  std::memcpy(&pack, call_.in + index * kPackBytes,
-              static_cast<std::size_t>(std::min(kPackBytes, call_.bytes - index * kPackBytes)));
-  return pack;
-}
-
-void VirtualRig::Env::store(std::int64_t index, const Pack& pack) {
-  std::memcpy(call_.out + index * kPackBytes, &pack,
-              static_cast<std::size_t>(std::min(kPackBytes, call_.bytes - index * kPackBytes)));
+std::size_t VirtualRig::Env::first_half(const Area& area, int slot, std::int64_t index) const {
+  TANDEM_CHECK(0 <= slot && slot < area.num_slots && 0 <= index && index < area.slot_packets,
+               "packet {} of slot {}: there are {} slots of {}", index, slot, area.num_slots, area.slot_packets);
+  return static_cast<std::size_t>(area.packet(slot, index)) * 2;
 }
 
 struct VirtualRig::Env::Fate {
@@ -171,19 +191,19 @@ VirtualRig::Env::Fate VirtualRig::Env::draw_fate(int to) {
   return {dropped, zero, mirror ? rank_ : to};
 }
 
-void VirtualRig::Env::put_halves(int to, int slot, std::int64_t index, const Pack& pack) {
-  const std::size_t first = first_half(slot, index);
+void VirtualRig::Env::put_halves(const Area& area, int to, int slot, std::int64_t index, const Pack& pack) {
+  const std::size_t first = first_half(area, slot, index);
   const Fate fate = draw_fate(to);
   const std::size_t swap = random_() % 2;
   for (std::size_t i = 0; i < 2 && !fate.dropped; ++i) {
     const std::size_t half = i ^ swap;
     const std::uint64_t value = pack.words[2 * half] | std::uint64_t{pack.words[2 * half + 1]} << 32;
-    rig_.put(rank_, fate.to, {first + half, ~std::uint64_t{0}, fate.zero ? 0 : value}, random_());
+    rig_.put(rank_, fate.to, {first + half, ~std::uint64_t{0}, fate.zero ? 0 : value, rank_, block_}, random_());
   }
 }
 
-void VirtualRig::Env::put_words(int to, int slot, std::int64_t index, const Pack& pack) {
-  const std::size_t first = first_half(slot, index);
+void VirtualRig::Env::put_words(const Area& area, int to, int slot, std::int64_t index, const Pack& pack) {
+  const std::size_t first = first_half(area, slot, index);
   const Fate fate = draw_fate(to);
   std::size_t order[4] = {0, 1, 2, 3};
   std::shuffle(std::begin(order), std::end(order), random_);
@@ -192,15 +212,15 @@ void VirtualRig::Env::put_words(int to, int slot, std::int64_t index, const Pack
     const std::uint64_t shift = word % 2 * 32;
     rig_.put(rank_, fate.to,
              {first + word / 2, std::uint64_t{0xffffffffu} << shift,
-              fate.zero ? 0 : std::uint64_t{pack.words[word]} << shift},
+              fate.zero ? 0 : std::uint64_t{pack.words[word]} << shift, rank_, block_},
              random_());
   }
 }
 
-Pack VirtualRig::Env::get_words(int slot, std::int64_t index) {
+Pack VirtualRig::Env::get_words(const Area& area, int slot, std::int64_t index) {
   rig_.deliver(rank_);
   const auto& inbox = rig_.ranks_[static_cast<std::size_t>(rank_)]->inbox;
-  const std::size_t first = first_half(slot, index);
+  const std::size_t first = first_half(area, slot, index);
   Pack pack;
   for (std::size_t i = 0; i < 2; ++i) {
     const std::uint64_t half = inbox[first + i].load(std::memory_order_relaxed);
@@ -210,9 +230,9 @@ Pack VirtualRig::Env::get_words(int slot, std::int64_t index) {
   return pack;
 }
 
-void VirtualRig::Env::refill(int slot, std::int64_t index, const Pack& pack) {
+void VirtualRig::Env::refill(const Area& area, int slot, std::int64_t index, const Pack& pack) {
   auto& inbox = rig_.ranks_[static_cast<std::size_t>(rank_)]->inbox;
-  const std::size_t first = first_half(slot, index);
+  const std::size_t first = first_half(area, slot, index);
   for (std::size_t i = 0; i < 2; ++i) {
     const std::uint64_t value = pack.words[2 * i] | std::uint64_t{pack.words[2 * i + 1]} << 32;
     inbox[first + i].store(value, std::memory_order_relaxed);
@@ -220,15 +240,50 @@ void VirtualRig::Env::refill(int slot, std::int64_t index, const Pack& pack) {
 }
 
 bool VirtualRig::Env::keep_waiting(Waiting& waiting) {
-  if (rig_.poisoned_.load(std::memory_order_relaxed)) return false;
+  if (rig_.poisoned()) return false;
   if (++waiting.polls % 64 == 0 && Clock::now() > deadline_) {
     const std::lock_guard lock(rig_.failure_mutex_);
     if (!rig_.failure_) rig_.failure_ = RigFailure{rank_, waiting.peer, waiting.phase, generation_};
-    rig_.poison();
+    rig_.poisoned_.store(true, std::memory_order_relaxed);
     return false;
   }
   std::this_thread::yield();
   return true;
+}
+
+void VirtualRig::Env::add_sent(int to, std::int64_t chunks) {
+  std::uint32_t& sent = sent_[static_cast<std::size_t>(to)];
+  sent = advance_generation(sent, chunks);
+}
+void VirtualRig::Env::add_received(int from, std::int64_t chunks) {
+  std::uint32_t& received = received_[static_cast<std::size_t>(from)];
+  received = advance_generation(received, chunks);
+}
+
+std::uint32_t VirtualRig::Env::word(std::int64_t index) {
+  rig_.deliver(rank_);
+  return rig_.ranks_[static_cast<std::size_t>(rank_)]->words[static_cast<std::size_t>(index)].load(
+      std::memory_order_acquire);
+}
+
+void VirtualRig::Env::raise(int to, std::int64_t index, std::uint32_t value) {
+  if (rig_.options_.fences) rig_.deliver_all(rank_, block_, to);
+  rig_.ranks_[static_cast<std::size_t>(to)]->words[static_cast<std::size_t>(index)].store(value,
+                                                                                          std::memory_order_release);
+}
+
+void VirtualRig::Env::sync_block() {
+  rig_.ranks_[static_cast<std::size_t>(rank_)]->blocks[static_cast<std::size_t>(block_)]->barrier.arrive_and_wait();
+}
+
+bool VirtualRig::Env::sync_block(bool ok) {
+  Rank::Block& block = *rig_.ranks_[static_cast<std::size_t>(rank_)]->blocks[static_cast<std::size_t>(block_)];
+  if (!ok) block.votes_against.fetch_add(1, std::memory_order_relaxed);
+  block.barrier.arrive_and_wait();
+  const bool all = block.votes_against.load(std::memory_order_relaxed) == 0;
+  block.barrier.arrive_and_wait();
+  if (!ok) block.votes_against.fetch_sub(1, std::memory_order_relaxed);
+  return all;
 }
 
 }  // namespace tandem

@@ -1,20 +1,18 @@
 #pragma once
 // GPUs that are not there: the protocols of comm/protocol on host threads, over links that can be slow, or broken in
-// the ways in which real ones are. For tests and for the probe's own test.
+// the ways in which real ones are. For tests.
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <random>
-#include <string>
 #include <vector>
 
 #include "base/clock.h"
-#include "comm/protocol/all_reduce.h"
+#include "comm/protocol/env.h"
 
 namespace tandem {
 
@@ -28,13 +26,14 @@ struct LinkBehaviour {
 
 struct RigOptions {
   int world_size = 2;
-  int lanes = 1;                  ///< threads of each rank's grid
-  int num_slots = 0;              ///< of each inbox
-  std::int64_t slot_packets = 0;  ///< room of a slot
-  std::uint32_t first_generation = 1;
+  int blocks = 1;   ///< of each rank's grid
+  int threads = 1;  ///< of a block
+  Rooms rooms;
+  std::uint32_t first_generation = 1;  ///< of the packets' areas and of all rings
   Clock::duration timeout = std::chrono::seconds(30);
   std::uint64_t seed = 1;
   LinkBehaviour link;  ///< of every ordered pair
+  bool fences = true;  ///< false: `raise` overtakes what was put before it, as if a protocol had left out the fence
 };
 
 /// Why a call ended early: the first wait of any lane that ended in vain.
@@ -48,35 +47,30 @@ class VirtualRig {
   explicit VirtualRig(const RigOptions& options);
   ~VirtualRig();
 
-  /// The tensors of one rank's next call.
-  struct Call {
-    const std::byte* in = nullptr;
-    std::byte* out = nullptr;
-    std::int64_t bytes = 0;
-  };
-
   class Env;
-  /// Runs `num_calls` calls on every rank, each rank at its own pace: `prepare(rank, call)` gives a call's tensors,
-  /// `body` runs on every lane, `done(rank, call)` sees the result before the rank's next call. Ends early on a
-  /// failure.
-  void run(int num_calls, const std::function<Call(int rank, int call)>& prepare, const std::function<void(Env&)>& body,
-           const std::function<void(int rank, int call)>& done);
+  /// Runs `num_calls` calls on every rank, each rank at its own pace: `prepare(rank, call)` on one thread first, `body`
+  /// on every lane, `done(rank, call)` on one thread before the rank's next call. `packs(call)` are those that a call's
+  /// area is refilled by later. Ends early on a failure. Once a rig.
+  void run(int num_calls, const std::function<void(int rank, int call)>& prepare,
+           const std::function<void(Env&, int call)>& body, const std::function<void(int rank, int call)>& done,
+           const std::function<std::int64_t(int call)>& packs);
 
+  const InboxLayout& layout() const { return layout_; }
   std::optional<RigFailure> failure() const;
-  /// Makes every waiting lane leave, as a rank's death does.
-  void poison() { poisoned_.store(true, std::memory_order_relaxed); }
   void set_link(int from, int to, const LinkBehaviour& behaviour);
-  /// The inbox of a rank holds `word` everywhere, as memory does before a region's first call.
-  void fill(std::uint32_t word);
+  /// An area of all inboxes holds `word` everywhere, as memory does before the first call.
+  void fill(const Area& area, std::uint32_t word);
 
  private:
-  struct Link;
   struct Rank;
   struct Store;
   void put(int from, int to, const Store& store, std::uint64_t random);
   void deliver(int to);
+  void deliver_all(int from, int block, int to);
+  bool poisoned() const { return poisoned_.load(std::memory_order_relaxed); }
 
   RigOptions options_;
+  InboxLayout layout_;
   std::vector<std::unique_ptr<Rank>> ranks_;
   std::vector<LinkBehaviour> links_;  // [from][to]
   std::atomic<bool> poisoned_{false};
@@ -84,37 +78,49 @@ class VirtualRig {
   std::optional<RigFailure> failure_;
 };
 
-/// One lane's view; see comm/protocol/all_reduce.h.
+/// One lane's view; see comm/protocol/env.h.
 class VirtualRig::Env {
  public:
   int rank() const { return rank_; }
   int world_size() const;
-  std::int64_t lane() const { return lane_; }
-  std::int64_t num_lanes() const;
+  int block() const { return block_; }
+  int num_blocks() const;
+  int thread() const { return thread_; }
+  int num_threads() const;
+  std::int64_t lane() const { return std::int64_t{block_} * num_threads() + thread_; }
+  std::int64_t num_lanes() const { return std::int64_t{num_blocks()} * num_threads(); }
+  const InboxLayout& layout() const { return rig_.layout_; }
   std::uint32_t generation() const { return generation_; }
-  std::int64_t num_packs() const { return (call_.bytes + kPackBytes - 1) / kPackBytes; }
   std::int64_t last_num_packs() const { return last_num_packs_; }
-  Pack load(std::int64_t index) const;
-  void store(std::int64_t index, const Pack& pack);
-  void put_halves(int to, int slot, std::int64_t index, const Pack& pack);
-  void put_words(int to, int slot, std::int64_t index, const Pack& pack);
-  Pack get_halves(int slot, std::int64_t index) { return get_words(slot, index); }
-  Pack get_words(int slot, std::int64_t index);
-  void refill(int slot, std::int64_t index, const Pack& pack);
+  void put_halves(const Area& area, int to, int slot, std::int64_t index, const Pack& pack);
+  void put_words(const Area& area, int to, int slot, std::int64_t index, const Pack& pack);
+  Pack get_halves(const Area& area, int slot, std::int64_t index) { return get_words(area, slot, index); }
+  Pack get_words(const Area& area, int slot, std::int64_t index);
+  void refill(const Area& area, int slot, std::int64_t index, const Pack& pack);
   bool keep_waiting(Waiting& waiting);
+
+  std::uint32_t sent(int to) const { return sent_[static_cast<std::size_t>(to)]; }
+  std::uint32_t received(int from) const { return received_[static_cast<std::size_t>(from)]; }
+  void add_sent(int to, std::int64_t chunks);
+  void add_received(int from, std::int64_t chunks);
+  std::uint32_t word(std::int64_t index);
+  void raise(int to, std::int64_t index, std::uint32_t value);
+  void sync_block();
+  bool sync_block(bool ok);
 
  private:
   friend class VirtualRig;
-  Env(VirtualRig& rig, int rank, int lane);
-  std::size_t first_half(int slot, std::int64_t index) const;
+  Env(VirtualRig& rig, int rank, int block, int thread);
+  std::size_t first_half(const Area& area, int slot, std::int64_t index) const;
   struct Fate;  // of one pack on its link
   Fate draw_fate(int to);
 
   VirtualRig& rig_;
-  int rank_, lane_;
+  int rank_, block_, thread_;
   std::uint32_t generation_;
-  Call call_;
   std::int64_t last_num_packs_ = 0;
+  // Every thread of a block counts the chunks of its rings; all count the same.
+  std::vector<std::uint32_t> sent_, received_;
   std::mt19937_64 random_;
   Clock::time_point deadline_;
 };

@@ -1,0 +1,46 @@
+#pragma once
+// What protocols are written over. An Env is one thread ("lane") of one rank's grid:
+//
+//   int rank(), world_size();
+//   std::int64_t lane(), num_lanes();           of the grid
+//   int block(), num_blocks(), thread(), num_threads();   a lane is thread + block * num_threads
+//   const InboxLayout& layout();
+//   std::uint32_t generation()      of this call in its area; the same on all lanes and, at the same call, on all ranks
+//   std::int64_t last_num_packs()   of the call before in this area
+//   void put_halves(area, to, slot, index, pack), put_words(...)
+//                                   into a peer's inbox: relaxed; each half of eight bytes, or each word of four,
+//                                   arrives whole, in any order
+//   Pack get_halves(area, slot, index), get_words(...)     from the own inbox
+//   void refill(area, slot, index, pack)        into the own inbox, done before the call ends
+//   bool keep_waiting(Waiting&)     false once the group is dead or the deadline has passed
+// for rings (ring.h) also
+//   std::uint32_t sent(to), received(from)      chunks of this block's rings before this call, as sequence numbers
+//   void add_sent(to, chunks), add_received(from, chunks)  for the next call
+//   std::uint32_t word(index)       of the own inbox; what its writer did before `raise` is seen after it (acquire)
+//   void raise(to, index, value)    a word in a peer's inbox, after all that this lane and, before a sync_block, its
+//                                   block have put and got (release)
+//   void sync_block();  bool sync_block(bool ok)    the latter: whether all say ok
+
+#include "comm/protocol/packets.h"
+
+namespace tandem {
+
+/// What a lane waits for, for the error of a wait that ends in vain.
+struct Waiting {
+  int phase;  ///< of the protocol: 0, 1, ...
+  int peer;   ///< the first rank of which something is missing
+  std::uint32_t polls = 0;
+};
+
+/// Packs dealt in contiguous shares; the first packs % num_shares have one more. An owner is a rank, or a block.
+struct PackShares {
+  std::int64_t packs;
+  int num_shares;
+  TANDEM_HD std::int64_t first(int owner) const {
+    const std::int64_t rest = packs % num_shares;
+    return packs / num_shares * owner + (owner < rest ? owner : rest);
+  }
+  TANDEM_HD std::int64_t count(int owner) const { return packs / num_shares + (owner < packs % num_shares ? 1 : 0); }
+};
+
+}  // namespace tandem
