@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "comm/cpu/cpu_communicator.h"
+#include "comm/push/push_communicator.h"
 
 namespace tandem {
 namespace {
@@ -165,6 +166,10 @@ std::vector<std::string> get_available_backends(std::span<const Device> devices)
 
 std::unique_ptr<Communicator> make_communicator(std::string_view backend, const Group& group, int rank) {
   if (backend == "cpu") return make_cpu_communicator(group, rank);
+  if constexpr (kBuiltWithCuda) {
+    if (backend == "p2p") return make_p2p_communicator(group, rank);
+    if (backend == "native") return make_native_communicator(group, rank);
+  }
   std::string known;
   for (const std::string_view name : kBackends) known += format("{}{}", known.empty() ? "" : ", ", name);
   if (std::find(std::begin(kBackends), std::end(kBackends), backend) == std::end(kBackends)) {

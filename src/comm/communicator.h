@@ -74,8 +74,12 @@ class Communicator {
   void send(const Stream& stream, ConstTensor x, int to);
   void recv(const Stream& stream, Tensor x, int from);
 
-  /// On the host: returns once every rank is here.
+  /// On the host: returns once every rank is here. Does not wait for what is queued on streams.
   void barrier() { do_barrier(); }
+
+  /// Waits for all that is queued on `stream`. Throws the group's first cause if one of its collectives failed there:
+  /// on GPUs calls return before they have run, and until this returns their results are not to be trusted.
+  void synchronize(const Stream& stream) { do_synchronize(stream); }
 
  protected:
   /// Throws kInvalidArgument for a rank outside the group.
@@ -90,6 +94,7 @@ class Communicator {
   virtual void do_send(const Stream& stream, ConstTensor x, int to) = 0;
   virtual void do_recv(const Stream& stream, Tensor x, int from) = 0;
   virtual void do_barrier() = 0;
+  virtual void do_synchronize(const Stream& stream) = 0;
 
   Shares equal_shares(std::int64_t count) const;
   Shares ragged_shares(std::string_view what, std::span<const std::int64_t> counts) const;

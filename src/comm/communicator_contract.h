@@ -204,10 +204,12 @@ TEST_P(CommunicatorContract, MovingKeepsEveryBitPattern) {
       const Array empty(stream, DType::kF16, static_cast<std::int64_t>(bytes / 2));
       const Array& x = comm.rank() == 0 ? brought : empty;
       comm.broadcast(stream, x.tensor(), 0);
+      comm.synchronize(stream);
       x.require_equal(stream, part, "broadcast");
       const int n = comm.world_size();
       const Array all(stream, DType::kF16, static_cast<std::int64_t>(bytes / 2) * n);
       comm.all_gather(stream, all.tensor(), x.tensor());
+      comm.synchronize(stream);
       std::vector<std::byte> expected;
       for (int r = 0; r < n; ++r) expected.insert(expected.end(), part.begin(), part.end());
       all.require_equal(stream, expected, "all-gather");
@@ -231,8 +233,10 @@ void check_sum_of_floats(Communicator& comm, const Stream& stream, std::uint32_t
   const std::vector<T> mine = random_floats<T>(seed, comm.rank(), count);
   const Array x(stream, dtype_of<T>(), std::as_bytes(std::span(mine)));
   comm.all_reduce(stream, x.tensor());
+  comm.synchronize(stream);
   const std::vector<std::byte> result = x.content(stream);
   comm.broadcast(stream, x.tensor(), 0);
+  comm.synchronize(stream);
   x.require_equal(stream, result, "the result of rank 0");
   if (!ordered) return;
   std::vector<float> sum(count);
@@ -266,6 +270,7 @@ TEST_P(CommunicatorContract, BarrierHoldsUntilTheLastRank) {
     const std::int64_t after = Clock::now().time_since_epoch().count();
     const Array last(stream, DType::kU8, std::as_bytes(std::span(&before, 1)));
     comm.broadcast(stream, last.tensor(), comm.world_size() - 1);
+    comm.synchronize(stream);
     std::int64_t arrival = 0;
     std::memcpy(&arrival, last.content(stream).data(), sizeof(arrival));
     require(after >= arrival, "left the barrier before the last rank came");
@@ -291,10 +296,13 @@ TEST_P(CommunicatorContract, SlowReceiversAreNotOverrunByMessages) {
       const Spec spec{.dtype = DType::kI32, .id = id};
       const std::vector<std::byte> message = encode(spec.dtype, contribution(spec, 0, id % 10 == 9 ? 70'001 : id));
       if (comm.rank() == 0) {
-        comm.send(stream, Array(stream, spec.dtype, message).tensor(), last);
+        const Array sent(stream, spec.dtype, message);
+        comm.send(stream, sent.tensor(), last);
+        comm.synchronize(stream);
       } else {
         const Array got(stream, spec.dtype, static_cast<std::int64_t>(message.size() / 4));
         comm.recv(stream, got.tensor(), 0);
+        comm.synchronize(stream);
         got.require_equal(stream, message, format("message {}", id));
       }
     }
@@ -328,7 +336,11 @@ TEST_P(CommunicatorContract, MissingSenderIsNamedByATimeout) {
   if (alone()) GTEST_SKIP() << "no peer to wait for";
   const auto outcomes =
       run({.world_size = world_size(), .timeout = kShortTimeout}, [this](Communicator& comm, const Stream& stream) {
-        if (comm.rank() == 0) comm.recv(stream, Array(stream, DType::kF32, 7).tensor(), culprit());
+        const Array x(stream, DType::kF32, 7);
+        if (comm.rank() == 0) {
+          comm.recv(stream, x.tensor(), culprit());
+          comm.synchronize(stream);
+        }
         wait_for_abort(comm);
         comm.barrier();
       });
@@ -370,7 +382,8 @@ TEST_P(CommunicatorContract, AbortFromOutsideWakesEveryRank) {
   const auto outcomes = run(
       [this](Communicator& comm, const Stream& stream) {
         if (comm.rank() == culprit()) wait_for_abort(comm);
-        if (comm.rank() == 0 && !alone()) comm.recv(stream, Array(stream, DType::kF32, 1).tensor(), culprit());
+        const Array x(stream, DType::kF32, 1);
+        if (comm.rank() == 0 && !alone()) comm.recv(stream, x.tensor(), culprit());
         perform(comm, stream, {.op = Op::kBroadcast, .count = 3});
       },
       [&](const Group& group) {
@@ -392,6 +405,7 @@ TEST_P(CommunicatorContract, AbortInTheMiddleOfLargeCallsLeavesNoRankInForeignMe
             Array out(stream, DType::kF32, 100'000);
             comm.all_reduce(stream, out.tensor(), x.tensor());
             comm.broadcast(stream, x.tensor(), 0);
+            comm.synchronize(stream);
           }
         },
         [&](const Group& group) {
@@ -479,8 +493,10 @@ TEST_P(CommunicatorContract, CallsThatDifferAreNamedOnEveryRank) {
 TEST_P(CommunicatorContract, MessagesThatDifferAreNamedOnBothRanks) {
   if (alone()) GTEST_SKIP() << "no peer to send to";
   const auto outcomes = run([](Communicator& comm, const Stream& stream) {
-    if (comm.rank() == 0) comm.send(stream, Array(stream, DType::kF32, 5).tensor(), 1);
-    if (comm.rank() == 1) comm.recv(stream, Array(stream, DType::kF32, 6).tensor(), 0);
+    const Array five(stream, DType::kF32, 5), six(stream, DType::kF32, 6);
+    if (comm.rank() == 0) comm.send(stream, five.tensor(), 1);
+    if (comm.rank() == 1) comm.recv(stream, six.tensor(), 0);
+    comm.synchronize(stream);
     comm.barrier();
   });
   expect_all_failed(outcomes, ErrorKind::kInternal,

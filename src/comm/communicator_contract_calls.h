@@ -93,6 +93,7 @@ inline void perform(Communicator& comm, const Stream& stream, const Spec& spec) 
     return Array(stream, spec.dtype, encode(spec.dtype, values));
   };
   const auto check = [&](const Array& out, std::span<const int> expected) {
+    comm.synchronize(stream);
     out.require_equal(stream, encode(spec.dtype, expected), what);
   };
   const auto sum_of_all = [&](std::int64_t count) {

@@ -22,6 +22,7 @@
 #include "base/half.h"
 #include "comm/communicator.h"
 #include "device/buffer.h"
+#include "device/cuda/runtime.h"
 
 namespace tandem::contract {
 
@@ -47,11 +48,16 @@ class Rig {
 /// Ranks as threads.
 class ThreadRig final : public Rig {
  public:
-  ThreadRig(std::string backend, std::function<Stream(int rank)> make_stream)
-      : backend_(std::move(backend)), make_stream_(std::move(make_stream)) {}
+  /// `devices(world_size)`: by rank; empty for CPUs.
+  ThreadRig(std::string backend, std::function<Stream(int rank)> make_stream,
+            std::function<std::vector<Device>(int world_size)> devices = {})
+      : backend_(std::move(backend)), make_stream_(std::move(make_stream)), devices_(std::move(devices)) {}
 
-  std::vector<Outcome> run(const GroupOptions& options, const Body& body,
+  std::vector<Outcome> run(const GroupOptions& wanted, const Body& body,
                            const std::function<void(const Group&)>& meanwhile) override {
+    GroupOptions options = wanted;
+    if (devices_) options.devices = devices_(options.world_size);
+    options.shared_devices = true;
     const Group group(options);
     std::vector<Outcome> outcomes(static_cast<std::size_t>(options.world_size));
     std::vector<std::jthread> threads;
@@ -82,6 +88,7 @@ class ThreadRig final : public Rig {
 
   std::string backend_;
   std::function<Stream(int rank)> make_stream_;
+  std::function<std::vector<Device>(int world_size)> devices_;
 };
 
 /// Throws unless `condition`; in rank bodies, where gtest's macros would not reach the test.
@@ -122,12 +129,12 @@ class Array {
  public:
   Array(const Stream& stream, DType dtype, std::int64_t count)
       : bytes_(dtype_bytes(dtype, count)), buffer_(stream.device(), bytes_ + 2 * kGuard) {
-    write_host(std::vector<std::byte>(buffer_.bytes(), kFill), 0);
+    write_host(stream, std::vector<std::byte>(buffer_.bytes(), kFill), 0);
     tensor_ = buffer_.tensor(dtype, {count}, kGuard);
   }
   Array(const Stream& stream, DType dtype, std::span<const std::byte> content)
       : Array(stream, dtype, static_cast<std::int64_t>(content.size() / element_bytes(dtype))) {
-    write_host(content, kGuard);
+    write_host(stream, content, kGuard);
   }
 
   Tensor tensor() const { return tensor_; }
@@ -157,14 +164,26 @@ class Array {
   static constexpr std::size_t kGuard = 64;
   static constexpr std::byte kFill{0xa5};
 
-  // The only two places that touch tensors from the host: a device with memory of its own adds its copies here.
-  void write_host(std::span<const std::byte> content, std::size_t offset) {
-    TANDEM_CHECK(buffer_.device().is_cpu(), "no copy to {}", to_string(buffer_.device()));
-    if (!content.empty()) std::memcpy(static_cast<std::byte*>(buffer_.data()) + offset, content.data(), content.size());
+  // The only two places that touch tensors from the host.
+  void write_host(const Stream& stream, std::span<const std::byte> content, std::size_t offset) {
+    if (content.empty()) return;
+    auto* begin = static_cast<std::byte*>(buffer_.data()) + offset;
+    if constexpr (kBuiltWithCuda) {
+      if (!buffer_.device().is_cpu()) return cuda::copy(stream.cuda_handle(), begin, content.data(), content.size());
+    }
+    std::memcpy(begin, content.data(), content.size());
   }
   std::vector<std::byte> read_host(const Stream& stream) const {
     stream.synchronize();
     const auto* begin = static_cast<const std::byte*>(buffer_.data());
+    if constexpr (kBuiltWithCuda) {
+      if (!buffer_.device().is_cpu()) {
+        std::vector<std::byte> bytes(buffer_.bytes());
+        cuda::copy(stream.cuda_handle(), bytes.data(), begin, bytes.size());
+        stream.synchronize();
+        return bytes;
+      }
+    }
     return {begin, begin + buffer_.bytes()};
   }
 

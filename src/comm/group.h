@@ -6,16 +6,19 @@
 #include <functional>
 #include <memory>
 #include <string_view>
+#include <vector>
 
+#include "comm/group_size.h"
+#include "device/device.h"
 #include "tandem/error.h"
 
 namespace tandem {
 
-inline constexpr int kMaxWorldSize = 16;
-
 struct GroupOptions {
   int world_size = 1;                                           ///< 1 to kMaxWorldSize
   std::chrono::nanoseconds timeout = std::chrono::seconds(10);  ///< of every wait for a peer; above 0, at most a day
+  std::vector<Device> devices = {};                             ///< by rank; empty: CPUs
+  bool shared_devices = false;  ///< ranks may share a GPU, for tests of many ranks on few
   int num_threads = 0;  ///< that work for the ranks, all together; 0: one a rank. Ranks poll only if all have a core
   std::uint32_t first_generation =
       0;  ///< where call counters start; calls are reported from 1. Tests start at the wrap.

@@ -9,7 +9,7 @@
 namespace tandem {
 
 /// Move-only; frees on destruction. 64-byte aligned. CPU memory is zeroed, and costs nothing until touched; CUDA memory
-/// is not. Freeing CUDA memory waits for that GPU's queued work.
+/// is not, and may be freed only when nothing that is queued uses it.
 class Buffer {
  public:
   Buffer() = default;

@@ -29,25 +29,6 @@ namespace {
 constexpr std::int64_t kChunkBytes = 256 * 1024;  // moved between two looks at the abort word: about 0.1 ms
 constexpr std::int64_t kShareUnit = 64;           // elements: no two ranks write the same cache line
 
-std::string_view to_string(Collective op) {
-  static constexpr std::string_view kNames[] = {"all-reduce", "all-gather", "reduce-scatter",
-                                                "broadcast",  "gather",     "barrier"};
-  return kNames[static_cast<int>(op)];
-}
-
-std::string describe(const Call& call, int world_size) {
-  if (call.op == Collective::kBarrier) return "barrier";
-  std::string text = format("{} of {} {}", to_string(call.op), call.count, to_string(call.dtype));
-  if (call.ragged) {
-    text += " in shares of";
-    for (std::size_t r = 0; r < static_cast<std::size_t>(world_size); ++r) {
-      text += format("{} {}", r > 0 ? "," : "", call.offsets[r + 1] - call.offsets[r]);
-    }
-  }
-  if (call.root >= 0) text += format(", root {}", call.root);
-  return text;
-}
-
 /// On the circle of 2^32: `seen` is `want` or later.
 bool reached(std::uint32_t seen, std::uint32_t want) {
   return static_cast<std::int32_t>(seen - want) >= 0;
@@ -121,6 +102,8 @@ class CpuCommunicator final : public Communicator {
     exchange({.op = Collective::kBarrier}, nullptr, 0, nullptr, 0, [](bool) {});
   }
 
+  void do_synchronize(const Stream& stream) override { stream.synchronize(); }
+
   void do_send(const Stream&, ConstTensor x, int to) override;
   void do_recv(const Stream&, Tensor x, int from) override;
 
@@ -134,12 +117,6 @@ class CpuCommunicator final : public Communicator {
   void drain() const;
   CpuGroup::Published& peer(int r) const { return shared_->published(r, generation_); }
 
-  static Call with_shares(Call call, const Shares& shares) {
-    call.ragged = !shares.equal;
-    call.count = shares.equal ? shares.count(0) : 0;
-    if (call.ragged) call.offsets = shares.offsets;
-    return call;
-  }
   std::size_t largest(DType dtype, const Shares& shares) const {
     std::int64_t most = 0;
     for (int r = 0; r < world_size(); ++r) most = std::max(most, shares.count(r));
@@ -326,7 +303,8 @@ void CpuCommunicator::collect(const Stream& stream, Tensor out, const Shares& sh
 }
 
 void CpuCommunicator::do_send(const Stream&, ConstTensor x, int to) {
-  const auto what = [&] { return format("send of {} {} to rank {}", x.num_elements(), to_string(x.dtype()), to); };
+  const Call call{.op = Collective::kSend, .dtype = x.dtype(), .root = to, .count = x.num_elements()};
+  const auto what = [&] { return describe(call, world_size()); };
   if (group().aborted()) throw_cause(what());
   log(LogLevel::kTrace, Subsystem::kComm, "rank {}: send, {} bytes, to rank {}", rank(), x.bytes(), to);
   CpuGroup::Channel& channel = shared_->channel(rank(), to);
@@ -347,7 +325,8 @@ void CpuCommunicator::do_send(const Stream&, ConstTensor x, int to) {
 }
 
 void CpuCommunicator::do_recv(const Stream&, Tensor x, int from) {
-  const auto what = [&] { return format("recv of {} {} from rank {}", x.num_elements(), to_string(x.dtype()), from); };
+  const Call call{.op = Collective::kRecv, .dtype = x.dtype(), .root = from, .count = x.num_elements()};
+  const auto what = [&] { return describe(call, world_size()); };
   if (group().aborted()) throw_cause(what());
   log(LogLevel::kTrace, Subsystem::kComm, "rank {}: recv, {} bytes, from rank {}", rank(), x.bytes(), from);
   CpuGroup::Channel& channel = shared_->channel(from, rank());

@@ -8,29 +8,11 @@
 #include <memory>
 #include <vector>
 
-#include "comm/communicator.h"
+#include "comm/call.h"
 #include "comm/doorbell.h"
 #include "device/buffer.h"
 
 namespace tandem {
-
-enum class Collective : std::uint8_t { kAllReduce, kAllGather, kReduceScatter, kBroadcast, kGather, kBarrier };
-
-/// What a rank calls; the same on all ranks, or the call fails.
-struct Call {
-  Collective op;
-  DType dtype = DType::kU8;
-  int root = -1;
-  std::int64_t count = 0;  ///< elements of x, of the equal shard, or of all ragged shards together
-  bool ragged = false;
-  std::array<std::int64_t, kMaxWorldSize + 1> offsets{};  ///< of the ragged shares, else zero
-
-  /// Looks at the offsets of ragged shares only: an equal call is told by its first cache line.
-  bool operator==(const Call& other) const {
-    return op == other.op && dtype == other.dtype && root == other.root && count == other.count &&
-           ragged == other.ragged && (!ragged || offsets == other.offsets);
-  }
-};
 
 class CpuGroup final : public BackendState {
  public:

@@ -34,13 +34,14 @@ struct Waiting {
 
 /// Packs dealt in contiguous shares; the first packs % num_shares have one more. An owner is a rank, or a block.
 struct PackShares {
-  std::int64_t packs;
+  std::int64_t packs;  ///< below 2^32, that is 64 GB: GPUs divide 32 bits several times faster
   int num_shares;
-  TANDEM_HD std::int64_t first(int owner) const {
-    const std::int64_t rest = packs % num_shares;
-    return packs / num_shares * owner + (owner < rest ? owner : rest);
+  TANDEM_HD std::int64_t each() const {
+    return static_cast<std::uint32_t>(packs) / static_cast<std::uint32_t>(num_shares);
   }
-  TANDEM_HD std::int64_t count(int owner) const { return packs / num_shares + (owner < packs % num_shares ? 1 : 0); }
+  TANDEM_HD std::int64_t rest() const { return packs - each() * num_shares; }
+  TANDEM_HD std::int64_t first(int owner) const { return each() * owner + (owner < rest() ? owner : rest()); }
+  TANDEM_HD std::int64_t count(int owner) const { return each() + (owner < rest() ? 1 : 0); }
 };
 
 }  // namespace tandem

@@ -54,8 +54,9 @@ struct ConstView {
     if (whole(index)) return *reinterpret_cast<const Pack*>(from);
     Pack pack{};
     const std::int64_t rest = bytes - index * kPackBytes;
-    for (int i = 0; i < kPackBytes && i < rest; ++i) {
-      pack.words[i / 4] |= static_cast<std::uint32_t>(from[i]) << (i % 4 * 8);
+    TANDEM_UNROLL
+    for (int i = 0; i < kPackBytes; ++i) {
+      if (i < rest) pack.words[i / 4] |= static_cast<std::uint32_t>(from[i]) << (i % 4 * 8);
     }
     return pack;
   }
@@ -74,8 +75,9 @@ struct View {
       return;
     }
     const std::int64_t rest = bytes - index * kPackBytes;
-    for (int i = 0; i < kPackBytes && i < rest; ++i) {
-      to[i] = static_cast<std::byte>(pack.words[i / 4] >> (i % 4 * 8));
+    TANDEM_UNROLL
+    for (int i = 0; i < kPackBytes; ++i) {
+      if (i < rest) to[i] = static_cast<std::byte>(pack.words[i / 4] >> (i % 4 * 8));
     }
   }
 };

@@ -13,11 +13,11 @@ namespace tandem {
 inline constexpr std::uint32_t kLastGeneration = 0xfffffffcu;
 static_assert(kLastGeneration % 6 == 0);
 
-/// `steps` calls later, or, if negative, earlier. Of "never" (0) counts as of the last one.
+/// `steps` calls later, or, if negative, earlier; fewer than a pass. Of "never" (0) counts as of the last one.
 TANDEM_HD std::uint32_t advance_generation(std::uint32_t generation, std::int64_t steps) {
-  const std::int64_t period = kLastGeneration;
-  const std::int64_t place = (static_cast<std::int64_t>(generation) + steps) % period;
-  return static_cast<std::uint32_t>(place <= 0 ? place + period : place);
+  constexpr std::int64_t kPeriod = kLastGeneration;
+  const std::int64_t place = generation + steps;
+  return static_cast<std::uint32_t>(place > kPeriod ? place - kPeriod : place <= 0 ? place + kPeriod : place);
 }
 
 /// Whether a counter that shows `seen` has come to `wanted`, for counters less than 2^31 calls apart.

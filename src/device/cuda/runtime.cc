@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
+#include <mutex>
 #include <utility>
 
 #include "device/cuda/cuda_check.h"
@@ -55,21 +57,6 @@ std::string driver_error(CUresult result) {
   driver().error_name(result, &name);
   return name != nullptr ? name : format("error {}", static_cast<int>(result));
 }
-
-// Makes a device current for a scope, for functions that may be called on any thread.
-class OnDevice {
- public:
-  explicit OnDevice(int device) {
-    if (cudaGetDevice(&before_) != cudaSuccess) before_ = device;
-    cudaSetDevice(device);
-  }
-  ~OnDevice() { cudaSetDevice(before_); }
-  OnDevice(const OnDevice&) = delete;
-  OnDevice& operator=(const OnDevice&) = delete;
-
- private:
-  int before_ = 0;
-};
 
 }  // namespace
 
@@ -132,24 +119,62 @@ void use_device(int device) {
   TANDEM_CUDA_CALL(cudaSetDevice(device));
 }
 
+OnDevice::OnDevice(int device) {
+  if (cudaGetDevice(&before_) != cudaSuccess) before_ = device;
+  cudaSetDevice(device);
+}
+
+OnDevice::~OnDevice() {
+  cudaSetDevice(before_);
+}
+
+// From the device's pool, in the order of a stream of their own: cudaMalloc and cudaFree wait for all that runs on a
+// device, and with it for kernels that wait for a peer whose next kernel this thread is to queue.
+class Pool {
+ public:
+  explicit Pool(int device) : stream_(as_stream(make_stream(device))) {
+    cudaMemPool_t pool = nullptr;
+    TANDEM_CUDA_CALL(cudaDeviceGetDefaultMemPool(&pool, device));
+    std::uint64_t keep = ~std::uint64_t{0};  // giving memory back to the system waits as well
+    TANDEM_CUDA_CALL(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep));
+  }
+  void* allocate(std::size_t bytes) {
+    void* data = nullptr;
+    const cudaError_t error = cudaMallocAsync(&data, bytes, stream_);
+    if (error == cudaErrorMemoryAllocation) {
+      cudaGetLastError();
+      return nullptr;
+    }
+    TANDEM_CUDA_CALL(error);
+    TANDEM_CUDA_CALL(cudaStreamSynchronize(stream_));
+    return data;
+  }
+  void release(void* data) noexcept { cudaFreeAsync(data, stream_); }
+
+ private:
+  cudaStream_t stream_;
+};
+
+Pool& pool_of(int device) {
+  static std::mutex mutex;
+  static std::map<int, Pool> pools;
+  const std::lock_guard lock(mutex);
+  return pools.try_emplace(device, device).first->second;
+}
+
 void* allocate(int device, std::size_t bytes) {
   const OnDevice current(device);
-  void* data = nullptr;
-  const cudaError_t error = cudaMalloc(&data, bytes);
-  if (error == cudaErrorMemoryAllocation) {
-    cudaGetLastError();
-    std::size_t free_bytes = 0, total = 0;
-    cudaMemGetInfo(&free_bytes, &total);
-    fail(ErrorKind::kOutOfMemory, "cuda:{}: cannot allocate {} bytes ({} of {} are free)", device, bytes, free_bytes,
-         total);
-  }
-  TANDEM_CUDA_CALL(error);
-  return data;
+  void* data = pool_of(device).allocate(bytes);
+  if (data != nullptr) return data;
+  std::size_t free_bytes = 0, total = 0;
+  cudaMemGetInfo(&free_bytes, &total);
+  fail(ErrorKind::kOutOfMemory, "cuda:{}: cannot allocate {} bytes ({} of {} are free)", device, bytes, free_bytes,
+       total);
 }
 
 void release(int device, void* data) noexcept {
   const OnDevice current(device);
-  cudaFree(data);
+  pool_of(device).release(data);
 }
 
 void copy(void* stream, void* out, const void* in, std::size_t bytes) {

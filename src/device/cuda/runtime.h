@@ -25,9 +25,22 @@ DeviceInfo device_info(int device);
 /// Whether `from` can map memory of `to`, as the driver claims.
 bool can_access_peer(int from, int to);
 
-/// Makes `device` the calling thread's current one.
+/// Makes `device` the calling thread's current one, in which it queues work and launches kernels.
 void use_device(int device);
 
+/// The same for a scope.
+class OnDevice {
+ public:
+  explicit OnDevice(int device);
+  ~OnDevice();
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+
+ private:
+  int before_ = 0;
+};
+
+/// Neither waits for what runs on the device; what is released must not be in use there.
 void* allocate(int device, std::size_t bytes);
 void release(int device, void* data) noexcept;
 

@@ -1,0 +1,253 @@
+#include "comm/gpu/gpu_communicator.h"
+
+#include <thread>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+
+namespace tandem {
+namespace {
+
+// A decode step ends within this of its last kernel being queued; looking costs a microsecond of the driver.
+constexpr Clock::duration kSpin = std::chrono::milliseconds(20);
+constexpr Clock::duration kNap = std::chrono::microseconds(50);
+// How long kernels may take to leave once told to: they look every 2^14 polls.
+constexpr Clock::duration kDrain = std::chrono::seconds(1);
+
+std::uint32_t load(const std::uint32_t& word) {
+  return std::atomic_ref<std::uint32_t>(const_cast<std::uint32_t&>(word)).load(std::memory_order_acquire);
+}
+
+// Nothing to announce, and to wait for: this rank's own copy.
+void copy_if_elsewhere(const Stream& stream, void* out, const void* in, std::size_t bytes) {
+  if (out != in) cuda::copy(stream.cuda_handle(), out, in, bytes);
+}
+
+}  // namespace
+
+GpuCommunicator::GpuCommunicator(const Group& group, int rank)
+    : Communicator(group, rank),
+      shared_(std::static_pointer_cast<GpuGroup>(
+          group.backend_state("gpu", [&] { return std::make_shared<GpuGroup>(group.options()); }))) {
+  if (shared_->rank(rank).joined.exchange(true)) {
+    fail(ErrorKind::kInvalidArgument, "rank {} has a communicator in this group already", rank);
+  }
+}
+
+GpuCommunicator::~GpuCommunicator() {
+  shared_->rank(rank()).departed.store(true);
+  shared_->barrier.ring();
+}
+
+std::uint32_t GpuCommunicator::begin(const Stream* stream, const Call& call) {
+  GpuGroup::Rank& mine = shared_->rank(rank());
+  const std::uint32_t operation = mine.operations.add(call);
+  const bool message = call.op == Collective::kSend || call.op == Collective::kRecv;
+  const std::uint32_t number = message ? 0 : mine.calls.add(call);
+  log(LogLevel::kTrace, Subsystem::kComm, "rank {}: {} ({})", rank(), describe(call, world_size()), backend());
+  shared_->barrier.ring();
+  if (group().aborted()) throw_cause(stream);
+  message ? compare_messages(call) : compare_calls(call, number);
+  if (group().aborted()) throw_cause(stream);
+  cuda::use_device(device());
+  return operation;
+}
+
+void GpuCommunicator::compare_calls(const Call& call, std::uint32_t number) {
+  for (int r = 0; r < world_size(); ++r) {
+    const std::optional<Call> theirs = shared_->rank(r).calls.find(number);
+    if (!theirs || *theirs == call) continue;
+    std::string text = format("ranks disagree about call {} ({}):", number, backend());
+    for (int q = 0; q < world_size(); ++q) {
+      const std::optional<Call> known = shared_->rank(q).calls.find(number);
+      text += format("\n  rank {}: {}", q, known ? describe(*known, world_size()) : "has not called yet");
+    }
+    group().abort(-1, text, ErrorKind::kInternal);
+    return;
+  }
+}
+
+void GpuCommunicator::compare_messages(const Call& call) {
+  const bool sends = call.op == Collective::kSend;
+  const int from = sends ? rank() : call.root, to = sends ? call.root : rank();
+  const std::uint32_t number = shared_->messages(call.op, from, to).add(call);
+  const std::optional<Call> sent = shared_->messages(Collective::kSend, from, to).find(number);
+  const std::optional<Call> received = shared_->messages(Collective::kRecv, from, to).find(number);
+  if (!sent || !received || (sent->dtype == received->dtype && sent->count == received->count)) return;
+  group().abort(rank(),
+                format("ranks disagree about a message ({}):\n  rank {}: {}\n  rank {}: {}", backend(), from,
+                       describe(*sent, world_size()), to, describe(*received, world_size())),
+                ErrorKind::kInternal);
+}
+
+void GpuCommunicator::do_all_reduce(const Stream& stream, Tensor out, ConstTensor x) {
+  const std::uint32_t operation =
+      begin(&stream, {.op = Collective::kAllReduce, .dtype = x.dtype(), .count = x.num_elements()});
+  if (x.num_elements() == 0) return;
+  if (world_size() == 1) return copy_if_elsewhere(stream, out.raw(), x.raw(), x.bytes());
+  queue_all_reduce(stream, out, x, operation);
+}
+
+void GpuCommunicator::do_all_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares) {
+  const std::uint32_t operation =
+      begin(&stream, with_shares({.op = Collective::kAllGather, .dtype = shard.dtype()}, shares));
+  if (out.num_elements() == 0) return;
+  if (world_size() == 1) return copy_if_elsewhere(stream, out.raw(), shard.raw(), shard.bytes());
+  queue_all_gather(stream, out, shard, shares, operation);
+}
+
+void GpuCommunicator::do_reduce_scatter(const Stream& stream, Tensor out, ConstTensor x, const Shares& shares) {
+  const std::uint32_t operation =
+      begin(&stream, with_shares({.op = Collective::kReduceScatter, .dtype = x.dtype()}, shares));
+  if (x.num_elements() == 0) return;
+  if (world_size() == 1) return copy_if_elsewhere(stream, out.raw(), x.raw(), x.bytes());
+  queue_reduce_scatter(stream, out, x, shares, operation);
+}
+
+void GpuCommunicator::do_broadcast(const Stream& stream, Tensor x, int root) {
+  const std::uint32_t operation =
+      begin(&stream, {.op = Collective::kBroadcast, .dtype = x.dtype(), .root = root, .count = x.num_elements()});
+  if (x.num_elements() > 0 && world_size() > 1) queue_broadcast(stream, x, root, operation);
+}
+
+void GpuCommunicator::do_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares, int root) {
+  const std::uint32_t operation =
+      begin(&stream, with_shares({.op = Collective::kGather, .dtype = shard.dtype(), .root = root}, shares));
+  if (shares.begin(world_size()) == 0) return;
+  if (world_size() == 1) return copy_if_elsewhere(stream, out.raw(), shard.raw(), shard.bytes());
+  queue_gather(stream, out, shard, shares, root, operation);
+}
+
+void GpuCommunicator::do_send(const Stream& stream, ConstTensor x, int to) {
+  const std::uint32_t operation =
+      begin(&stream, {.op = Collective::kSend, .dtype = x.dtype(), .root = to, .count = x.num_elements()});
+  if (x.num_elements() > 0) queue_send(stream, x, to, operation);
+}
+
+void GpuCommunicator::do_recv(const Stream& stream, Tensor x, int from) {
+  const std::uint32_t operation =
+      begin(&stream, {.op = Collective::kRecv, .dtype = x.dtype(), .root = from, .count = x.num_elements()});
+  if (x.num_elements() > 0) queue_recv(stream, x, from, operation);
+}
+
+void GpuCommunicator::do_barrier() {
+  begin(nullptr, {.op = Collective::kBarrier});
+  const std::uint32_t number = shared_->rank(rank()).calls.count();
+  const auto all_here = [&] {
+    for (int r = 0; r < world_size(); ++r) {
+      if (shared_->rank(r).calls.count() < number) return false;
+    }
+    return true;
+  };
+  const auto lost = [&] {
+    for (int r = 0; r < world_size(); ++r) {
+      if (shared_->rank(r).departed.load() && shared_->rank(r).calls.count() < number) return true;
+    }
+    return false;
+  };
+  const bool in_time = shared_->barrier.wait([&] { return all_here() || group().aborted() || lost(); },
+                                             std::chrono::microseconds(20), Clock::now() + group().options().timeout);
+  if (all_here()) return;
+  if (group().aborted()) throw_cause(nullptr);
+  check_departures();
+  if (!in_time && !group().aborted()) {
+    const double seconds = std::chrono::duration<double>(group().options().timeout).count();
+    group().abort(rank(),
+                  format("barrier, call {}, timed out after {:g} s: rank {} waits for {}\n  {}", number, seconds,
+                         rank(), late_ranks(-1), backend()),
+                  ErrorKind::kTimeout);
+  }
+  throw_cause(nullptr);
+}
+
+void GpuCommunicator::do_synchronize(const Stream& stream) {
+  const Clock::time_point start = Clock::now();
+  while (!cuda::is_done(device(), stream.cuda_handle())) {
+    check_words();
+    check_departures();
+    check_backend();
+    if (group().aborted()) throw_cause(&stream);
+    if (Clock::now() - start > kSpin) {
+      std::this_thread::sleep_for(kNap);
+    } else {
+      Doorbell::pause();
+    }
+  }
+  check_words();
+  check_backend();
+  if (group().aborted()) throw_cause(&stream);
+}
+
+// A rank that left without making the calls that this one has queued will never answer them.
+void GpuCommunicator::check_departures() {
+  const std::uint32_t mine = shared_->rank(rank()).calls.count();
+  for (int r = 0; r < world_size(); ++r) {
+    const GpuGroup::Rank& other = shared_->rank(r);
+    if (!other.departed.load() || other.calls.count() >= mine) continue;
+    const std::uint32_t missed = other.calls.count() + 1;
+    const std::optional<Call> call = shared_->rank(rank()).calls.find(missed);
+    group().abort(r,
+                  format("it left the group, and rank {} waits for it in {}, call {} ({})", rank(),
+                         call ? describe(*call, world_size()) : "a call", missed, backend()),
+                  ErrorKind::kPeerLost);
+    return;
+  }
+}
+
+/// "rank 3", "ranks 3, 15": those that have made fewer calls than this one, and `at_least`, if it is a rank.
+std::string GpuCommunicator::late_ranks(int at_least) const {
+  const std::uint32_t mine = shared_->rank(rank()).calls.count();
+  std::string names;
+  int count = 0;
+  for (int r = 0; r < world_size(); ++r) {
+    if (r == rank() || (r != at_least && shared_->rank(r).calls.count() >= mine)) continue;
+    names += format("{}{}", count++ > 0 ? ", " : "", r);
+  }
+  return format("rank{} {}", count > 1 ? "s" : "", names);
+}
+
+void GpuCommunicator::check_words() {
+  HostWords& mine = shared_->words(rank());
+  if (load(mine.broken) == 0 && load(mine.record.state) == WaitRecord::kNone) return;
+  if (group().aborted()) return;
+  // A lane of some rank has come to its deadline; the ranks it poisoned find its record, which was written first.
+  for (const Clock::time_point deadline = Clock::now() + kDrain; Clock::now() < deadline;) {
+    for (int r = 0; r < world_size(); ++r) {
+      const WaitRecord& record = shared_->words(r).record;
+      if (load(record.state) != WaitRecord::kComplete) continue;
+      if (r != rank() && Clock::now() + kDrain * 9 / 10 < deadline) continue;  // its own thread knows best who was late
+      const std::optional<Call> call = shared_->rank(r).operations.find(record.operation);
+      const double seconds = std::chrono::duration<double>(group().options().timeout).count();
+      const std::string late = r == rank() ? late_ranks(record.peer) : format("rank {}", record.peer);
+      group().abort(
+          r,
+          format("{} timed out after {:g} s: rank {} waits for {}\n  {}; operation {}, generation {}, phase {}, "
+                 "block {}",
+                 call ? describe(*call, world_size()) : "a collective", seconds, r, late, backend(), record.operation,
+                 record.generation, record.phase, record.block),
+          ErrorKind::kTimeout,
+          "if a rank was only slow (a loaded machine, a kernel that was compiled), raise the timeout "
+          "(--timeout, timeout_s)");
+    }
+    if (group().aborted()) return;
+    std::this_thread::yield();
+  }
+  group().abort(rank(), format("a collective on rank {} left early, and no rank says why ({})", rank(), backend()),
+                ErrorKind::kInternal);
+}
+
+void GpuCommunicator::throw_cause(const Stream* stream) {
+  if (stream != nullptr && !cuda::is_capturing(stream->cuda_handle())) {
+    const Clock::time_point deadline = Clock::now() + kDrain;
+    while (!cuda::is_done(device(), stream->cuda_handle()) && Clock::now() < deadline) std::this_thread::yield();
+  }
+  const std::uint32_t number = shared_->rank(rank()).operations.count();
+  const std::optional<Call> call = shared_->rank(rank()).operations.find(number);
+  if (!call) group().throw_cause();
+  const std::uint32_t calls = shared_->rank(rank()).calls.count();
+  group().throw_cause(
+      format("rank {} was in {}, call {} ({})", rank(), describe(*call, world_size()), calls, backend()));
+}
+
+}  // namespace tandem

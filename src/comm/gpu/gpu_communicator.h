@@ -1,0 +1,62 @@
+#pragma once
+// The half of every GPU back-end that is not about bytes: calls are compared on the host as they are queued, waits end,
+// and whatever ends the group is named on every rank.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "comm/communicator.h"
+#include "comm/gpu/gpu_group.h"
+
+namespace tandem {
+
+class GpuCommunicator : public Communicator {
+ public:
+  ~GpuCommunicator() override;
+
+ protected:
+  /// Throws as GpuGroup does, and kInvalidArgument for a second communicator of one rank.
+  GpuCommunicator(const Group& group, int rank);
+  GpuGroup& shared() const { return *shared_; }
+  int device() const { return shared_->device(rank()); }
+
+ private:
+  // What a back-end queues. Counts are above 0, the world has more than one rank; `operation` is for WaitRecord.
+  virtual void queue_all_reduce(const Stream& stream, Tensor out, ConstTensor x, std::uint32_t operation) = 0;
+  virtual void queue_all_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares,
+                                std::uint32_t operation) = 0;
+  virtual void queue_reduce_scatter(const Stream& stream, Tensor out, ConstTensor x, const Shares& shares,
+                                    std::uint32_t operation) = 0;
+  virtual void queue_broadcast(const Stream& stream, Tensor x, int root, std::uint32_t operation) = 0;
+  virtual void queue_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares, int root,
+                            std::uint32_t operation) = 0;
+  virtual void queue_send(const Stream& stream, ConstTensor x, int to, std::uint32_t operation) = 0;
+  virtual void queue_recv(const Stream& stream, Tensor x, int from, std::uint32_t operation) = 0;
+  /// Looked at while the host waits for a stream: throws, or aborts the group, if the back-end has failed by itself.
+  virtual void check_backend() {}
+
+  void do_all_reduce(const Stream& stream, Tensor out, ConstTensor x) final;
+  void do_all_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares) final;
+  void do_reduce_scatter(const Stream& stream, Tensor out, ConstTensor x, const Shares& shares) final;
+  void do_broadcast(const Stream& stream, Tensor x, int root) final;
+  void do_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares, int root) final;
+  void do_send(const Stream& stream, ConstTensor x, int to) final;
+  void do_recv(const Stream& stream, Tensor x, int from) final;
+  void do_barrier() final;
+  void do_synchronize(const Stream& stream) final;
+
+  /// Announces a call; throws if the group is dead or others call something else. Returns its operation number.
+  std::uint32_t begin(const Stream* stream, const Call& call);
+  void compare_calls(const Call& call, std::uint32_t number);
+  void compare_messages(const Call& call);
+  void check_words();
+  void check_departures();
+  std::string late_ranks(int at_least) const;
+  /// After what is queued on `stream` has left, so that nobody touches the caller's tensors any more.
+  [[noreturn]] void throw_cause(const Stream* stream);
+
+  std::shared_ptr<GpuGroup> shared_;
+};
+
+}  // namespace tandem

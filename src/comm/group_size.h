@@ -1,0 +1,7 @@
+#pragma once
+
+namespace tandem {
+
+inline constexpr int kMaxWorldSize = 16;
+
+}  // namespace tandem

@@ -1,0 +1,172 @@
+#pragma once
+// The Env of comm/protocol/env.h on a GPU.
+//
+// Memory order. Packets: relaxed stores and loads at system scope, each half or word of which proves itself. Words
+// (filled, emptied): release and acquire at system scope; the barrier of the block before `raise` makes what the other
+// threads did part of what is released, and the one after the wait hands on what was acquired.
+
+#include "comm/protocol/ring.h"
+#include "comm/push/push_device.h"
+
+namespace tandem {
+
+__device__ inline std::uint32_t load_relaxed(const std::uint32_t* from) {
+  std::uint32_t value;
+  asm volatile("ld.relaxed.sys.b32 %0, [%1];" : "=r"(value) : "l"(from) : "memory");
+  return value;
+}
+__device__ inline std::uint32_t load_acquire(const std::uint32_t* from) {
+  std::uint32_t value;
+  asm volatile("ld.acquire.sys.b32 %0, [%1];" : "=r"(value) : "l"(from) : "memory");
+  return value;
+}
+__device__ inline void store_relaxed(std::uint32_t* to, std::uint32_t value) {
+  asm volatile("st.relaxed.sys.b32 [%0], %1;" ::"l"(to), "r"(value) : "memory");
+}
+__device__ inline void store_release(std::uint32_t* to, std::uint32_t value) {
+  asm volatile("st.release.sys.b32 [%0], %1;" ::"l"(to), "r"(value) : "memory");
+}
+__device__ inline std::uint64_t global_nanoseconds() {
+  std::uint64_t now;
+  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
+  return now;
+}
+
+class CudaEnv {
+ public:
+  /// `generation` and `last_num_packs`: of the call in its packet area, if it has one.
+  __device__ CudaEnv(const PushRank& rank, std::uint32_t operation, std::uint32_t generation,
+                     std::int64_t last_num_packs)
+      : rank_(rank), operation_(operation), generation_(generation), last_num_packs_(last_num_packs) {}
+
+  __device__ int rank() const { return rank_.rank; }
+  __device__ int world_size() const { return rank_.world_size; }
+  __device__ int block() const { return static_cast<int>(blockIdx.x); }
+  __device__ int num_blocks() const { return static_cast<int>(gridDim.x); }
+  __device__ int thread() const { return static_cast<int>(threadIdx.x); }
+  __device__ int num_threads() const { return static_cast<int>(blockDim.x); }
+  __device__ std::int64_t lane() const { return blockIdx.x * blockDim.x + threadIdx.x; }
+  __device__ std::int64_t num_lanes() const { return gridDim.x * blockDim.x; }
+  __device__ const InboxLayout& layout() const { return rank_.layout; }
+  __device__ std::uint32_t generation() const { return generation_; }
+  __device__ std::int64_t last_num_packs() const { return last_num_packs_; }
+
+  __device__ void put_halves(const Area& area, int to, int slot, std::int64_t index, const Pack& pack) const {
+    asm volatile("st.relaxed.sys.v2.b64 [%0], {%1, %2};" ::"l"(packet(area, to, slot, index)),
+                 "l"(pack.words[0] | std::uint64_t{pack.words[1]} << 32),
+                 "l"(pack.words[2] | std::uint64_t{pack.words[3]} << 32)
+                 : "memory");
+  }
+  __device__ void put_words(const Area& area, int to, int slot, std::int64_t index, const Pack& pack) const {
+    asm volatile("st.relaxed.sys.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(packet(area, to, slot, index)),
+                 "r"(pack.words[0]), "r"(pack.words[1]), "r"(pack.words[2]), "r"(pack.words[3])
+                 : "memory");
+  }
+  __device__ Pack get_halves(const Area& area, int slot, std::int64_t index) const {
+    std::uint64_t low, high;
+    asm volatile("ld.relaxed.sys.v2.b64 {%0, %1}, [%2];"
+                 : "=l"(low), "=l"(high)
+                 : "l"(packet(area, rank(), slot, index))
+                 : "memory");
+    return {{static_cast<std::uint32_t>(low), static_cast<std::uint32_t>(low >> 32), static_cast<std::uint32_t>(high),
+             static_cast<std::uint32_t>(high >> 32)}};
+  }
+  __device__ Pack get_words(const Area& area, int slot, std::int64_t index) const {
+    Pack pack;
+    asm volatile("ld.relaxed.sys.v4.b32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(pack.words[0]), "=r"(pack.words[1]), "=r"(pack.words[2]), "=r"(pack.words[3])
+                 : "l"(packet(area, rank(), slot, index))
+                 : "memory");
+    return pack;
+  }
+  __device__ void refill(const Area& area, int slot, std::int64_t index, const Pack& pack) const {
+    *reinterpret_cast<Pack*>(packet(area, rank(), slot, index)) = pack;
+  }
+
+  __device__ std::uint32_t sent(int to) const { return *counter(0, to); }
+  __device__ std::uint32_t received(int from) const { return *counter(1, from); }
+  // The next call reads them, after this kernel's end. All threads of the block have read them before, for chunks of
+  // this call; the barrier keeps it so.
+  __device__ void add_sent(int to, std::int64_t chunks) const { add(0, to, chunks); }
+  __device__ void add_received(int from, std::int64_t chunks) const { add(1, from, chunks); }
+
+  __device__ std::uint32_t word(std::int64_t index) const { return load_acquire(inbox_word(rank(), index)); }
+  __device__ void raise(int to, std::int64_t index, std::uint32_t value) const {
+    store_release(inbox_word(to, index), value);
+  }
+  __device__ void sync_block() const { __syncthreads(); }
+  __device__ bool sync_block(bool ok) const { return __syncthreads_and(ok) != 0; }
+
+  // Looks at the device's own memory every 2^10 polls, at the host's and the clock every 2^14: nothing on the fast
+  // path.
+  __device__ bool keep_waiting(Waiting& waiting) {
+    if (++waiting.polls % 1024 != 0) return true;
+    if (load_relaxed(&rank_.words->poison) != 0) return leave();
+    if (waiting.polls % 16384 != 0) return true;
+    if (load_relaxed(&rank_.host->abort) != 0) return leave();
+    const std::uint64_t now = global_nanoseconds();
+    if (waiting.polls == 16384) wait_began_ = now;
+    if (now - wait_began_ < rank_.deadline_ns) return true;
+    report(waiting);
+    return leave();
+  }
+
+  /// The group is dead: this call's output is unspecified, and later kernels return at once, here and at peers.
+  __device__ bool leave() const {
+    for (int r = 0; r < world_size(); ++r) {
+      if (rank_.poisons[r] != nullptr) store_relaxed(rank_.poisons[r], 1);
+    }
+    store_relaxed(&rank_.host->broken, 1);
+    return false;
+  }
+
+ private:
+  __device__ std::byte* packet(const Area& area, int at, int slot, std::int64_t index) const {
+    return rank_.inboxes[at] + area.packet(slot, index) * kPackBytes;
+  }
+  __device__ std::uint32_t* inbox_word(int at, std::int64_t index) const {
+    return reinterpret_cast<std::uint32_t*>(rank_.inboxes[at] + rank_.layout.packet_bytes() +
+                                            index * InboxLayout::kWordBytes);
+  }
+  __device__ std::uint32_t* counter(int kind, int peer) const {
+    return rank_.counters + (kind * rank_.layout.ring_blocks + block()) * world_size() + peer;
+  }
+  __device__ void add(int kind, int peer, std::int64_t chunks) const {
+    __syncthreads();
+    if (thread() == 0) *counter(kind, peer) = advance_generation(*counter(kind, peer), chunks);
+  }
+  __device__ void report(const Waiting& waiting) const {
+    if (atomicCAS(&rank_.words->reported, 0u, 1u) != 0) return;
+    WaitRecord& record = rank_.host->record;
+    record.operation = operation_;
+    record.generation = generation_;
+    record.phase = waiting.phase;
+    record.block = block();
+    record.peer = waiting.peer;
+    store_release(&record.state, WaitRecord::kComplete);
+    __threadfence_system();  // whoever sees the poison finds the record
+  }
+
+  const PushRank& rank_;
+  std::uint32_t operation_, generation_;
+  std::int64_t last_num_packs_;
+  std::uint64_t wait_began_ = 0;
+};
+
+/// Lets the next kernel of the stream get ready, and waits until the one before has ended with all it wrote. Both
+/// without effect where the kernel was queued without programmatic launch.
+__device__ inline void overlap_launches() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+/// At the start of a kernel: whether the group is dead.
+__device__ inline bool dead_on_arrival(const PushRank& rank) {
+  if (__syncthreads_or(load_relaxed(&rank.words->poison) != 0) == 0) return false;
+  if (blockIdx.x == 0 && threadIdx.x == 0) store_relaxed(&rank.host->broken, 1);
+  return true;
+}
+
+}  // namespace tandem

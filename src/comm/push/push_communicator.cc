@@ -1,0 +1,145 @@
+#include "comm/push/push_communicator.h"
+
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+
+#include "comm/gpu/gpu_communicator.h"
+#include "comm/push/push_group.h"
+#include "device/cuda/cuda_check.h"
+
+namespace tandem {
+namespace {
+
+ConstView view(ConstTensor tensor) {
+  return {static_cast<const std::byte*>(tensor.raw()), static_cast<std::int64_t>(tensor.bytes())};
+}
+View view(Tensor tensor) {
+  return {static_cast<std::byte*>(tensor.raw()), static_cast<std::int64_t>(tensor.bytes())};
+}
+
+std::int64_t largest_bytes(DType dtype, const Shares& shares, int world_size) {
+  std::int64_t most = 0;
+  for (int r = 0; r < world_size; ++r) most = std::max(most, shares.count(r));
+  return static_cast<std::int64_t>(dtype_bytes(dtype, most));
+}
+
+Places places_of(DType dtype, const Shares& shares, int world_size) {
+  Places places;
+  for (int r = 0; r <= world_size; ++r) {
+    places.offsets[r] = static_cast<std::int64_t>(dtype_bytes(dtype, shares.begin(r)));
+  }
+  return places;
+}
+
+class PushCommunicator final : public GpuCommunicator {
+ public:
+  PushCommunicator(std::string_view backend, const Group& group, int rank, InboxPlace place)
+      : GpuCommunicator(group, rank),
+        backend_(backend),
+        memory_(std::static_pointer_cast<PushGroup>(group.backend_state(
+            backend, [&] { return std::make_shared<PushGroup>(group.options(), shared(), place); }))) {}
+
+  std::string_view backend() const override { return backend_; }
+
+ private:
+  void queue_all_reduce(const Stream& stream, Tensor out, ConstTensor x, std::uint32_t operation) override {
+    const AllReducePlan plan = plan_all_reduce(memory_->limits(), x.dtype(), static_cast<std::int64_t>(x.bytes()));
+    check(launch_all_reduce(memory_->rank(rank()), {stream.cuda_handle(), plan.blocks, plan.threads, operation},
+                            plan.algorithm, x.dtype(), view(x), view(out)));
+  }
+
+  void queue_all_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares,
+                        std::uint32_t operation) override {
+    Exchange exchange = to_and_from_all(view(shard));
+    exchange.out = view(out).data;
+    exchange.places = places_of(shard.dtype(), shares, world_size());
+    queue_exchange(stream, exchange, largest_bytes(shard.dtype(), shares, world_size()), operation);
+  }
+
+  void queue_reduce_scatter(const Stream& stream, Tensor out, ConstTensor x, const Shares& shares,
+                            std::uint32_t operation) override {
+    const RingPlan plan = plan_ring(memory_->limits(), largest_bytes(x.dtype(), shares, world_size()));
+    check(launch_reduce_scatter(memory_->rank(rank()), {stream.cuda_handle(), plan.blocks, plan.threads, operation},
+                                plan.bulk, x.dtype(),
+                                {view(x).data, places_of(x.dtype(), shares, world_size()), view(out)}));
+  }
+
+  void queue_broadcast(const Stream& stream, Tensor x, int root, std::uint32_t operation) override {
+    Exchange exchange;
+    if (rank() == root) {
+      exchange.in = view(x).as_const();
+      exchange.sends_to = all_others();
+    } else {
+      receive(exchange, root, view(x));
+    }
+    queue_exchange(stream, exchange, static_cast<std::int64_t>(x.bytes()), operation);
+  }
+
+  void queue_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares, int root,
+                    std::uint32_t operation) override {
+    Exchange exchange;
+    if (rank() == root) {
+      exchange = to_and_from_all(view(shard));
+      exchange.sends_to = 0;
+      exchange.out = view(out).data;
+      exchange.places = places_of(shard.dtype(), shares, world_size());
+    } else {
+      exchange.in = view(shard);
+      exchange.sends_to = bit(root);
+    }
+    queue_exchange(stream, exchange, largest_bytes(shard.dtype(), shares, world_size()), operation);
+  }
+
+  void queue_send(const Stream& stream, ConstTensor x, int to, std::uint32_t operation) override {
+    Exchange exchange;
+    exchange.in = view(x);
+    exchange.sends_to = bit(to);
+    queue_exchange(stream, exchange, static_cast<std::int64_t>(x.bytes()), operation);
+  }
+
+  void queue_recv(const Stream& stream, Tensor x, int from, std::uint32_t operation) override {
+    Exchange exchange;
+    receive(exchange, from, view(x));
+    queue_exchange(stream, exchange, static_cast<std::int64_t>(x.bytes()), operation);
+  }
+
+  void queue_exchange(const Stream& stream, const Exchange& exchange, std::int64_t bytes, std::uint32_t operation) {
+    const RingPlan plan = plan_ring(memory_->limits(), bytes);
+    check(launch_exchange(memory_->rank(rank()), {stream.cuda_handle(), plan.blocks, plan.threads, operation},
+                          plan.bulk, exchange));
+  }
+
+  static std::uint32_t bit(int r) { return std::uint32_t{1} << r; }
+  std::uint32_t all_ranks() const { return (std::uint32_t{1} << world_size()) - 1; }
+  std::uint32_t all_others() const { return all_ranks() & ~bit(rank()); }
+
+  Exchange to_and_from_all(ConstView in) const {
+    Exchange exchange;
+    exchange.in = in;
+    exchange.sends_to = all_others();
+    exchange.receives_from = all_ranks();
+    return exchange;
+  }
+  static void receive(Exchange& exchange, int from, View out) {
+    exchange.receives_from = bit(from);
+    exchange.out = out.data;
+    exchange.places.offsets[from + 1] = out.bytes;
+  }
+  static void check(int error) { TANDEM_CUDA_CALL(static_cast<cudaError_t>(error)); }
+
+  std::string_view backend_;
+  std::shared_ptr<PushGroup> memory_;
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> make_p2p_communicator(const Group& group, int rank) {
+  return std::make_unique<PushCommunicator>("p2p", group, rank, InboxPlace::kPeerMemory);
+}
+
+std::unique_ptr<Communicator> make_native_communicator(const Group& group, int rank) {
+  return std::make_unique<PushCommunicator>("native", group, rank, InboxPlace::kHostMemory);
+}
+
+}  // namespace tandem

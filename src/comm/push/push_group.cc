@@ -1,0 +1,116 @@
+#include "comm/push/push_group.h"
+
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "comm/protocol/packets.h"
+#include "device/cuda/cuda_check.h"
+#include "device/stream.h"
+
+namespace tandem {
+namespace {
+
+// 512 packs a block and 8 KB; one shot pays off up to 4 MB between two ranks and much less among many, which share
+// the same bytes.
+Rooms rooms_for(int world_size) {
+  Rooms rooms;
+  rooms.one_shot_tagged = 4 * 1024;
+  rooms.one_shot_sentinel = world_size == 2 ? 256 * 1024 : 32 * 1024;
+  rooms.two_shot_sentinel = 256 * 1024 / world_size;
+  rooms.ring_tagged = 512;
+  rooms.ring_bulk = 2 * 1024;
+  rooms.ring_blocks = world_size <= 4 ? 64 : 32;
+  return rooms;
+}
+
+std::size_t own_bytes(const InboxLayout& layout) {
+  return sizeof(DeviceWords) +
+         sizeof(std::uint32_t) * static_cast<std::size_t>(2 * layout.ring_blocks * layout.world_size);
+}
+
+}  // namespace
+
+PushGroup::PushGroup(const GroupOptions& options, const GpuGroup& gpus, InboxPlace place) {
+  const int world_size = options.world_size;
+  for (int r = 0; r < world_size; ++r) devices_.push_back(gpus.device(r));
+  limits_ = {.world_size = world_size, .max_blocks = 1 << 20, .rooms = rooms_for(world_size)};
+  for (const int device : devices_) {
+    const auto ranks_here = static_cast<int>(std::count(devices_.begin(), devices_.end(), device));
+    limits_.max_blocks = std::min(limits_.max_blocks, cuda::device_info(device).num_sms / ranks_here);
+  }
+  const InboxLayout layout(world_size, limits_.rooms);
+  const auto inbox_bytes = static_cast<std::size_t>(layout.bytes());
+  const bool peers = place == InboxPlace::kPeerMemory;
+  for (const int device : devices_) {
+    if (peers) {
+      for (const int other : devices_) {
+        if (other != device && !cuda::can_access_peer(device, other)) {
+          fail(ErrorKind::kUnsupported, "p2p: cuda:{} cannot access the memory of cuda:{}", device, other);
+        }
+      }
+    } else {
+      host_inboxes_.emplace_back(inbox_bytes);
+    }
+    peer_memory_.emplace_back(device, peers ? devices_ : std::vector<int>{device},
+                              (peers ? inbox_bytes : 0) + own_bytes(layout));
+  }
+  ranks_.resize(static_cast<std::size_t>(world_size));
+  for (int r = 0; r < world_size; ++r) {
+    PushRank& mine = ranks_[static_cast<std::size_t>(r)];
+    const auto own_words = [&](int of) {
+      return reinterpret_cast<DeviceWords*>(static_cast<std::byte*>(peer_memory_[static_cast<std::size_t>(of)].data()) +
+                                            (peers ? inbox_bytes : 0));
+    };
+    mine.rank = r;
+    mine.world_size = world_size;
+    mine.deadline_ns = static_cast<std::uint64_t>(options.timeout.count());
+    mine.words = own_words(r);
+    mine.counters = reinterpret_cast<std::uint32_t*>(mine.words + 1);
+    mine.host = gpus.words_on_gpu(r);
+    mine.layout = layout;
+    for (int other = 0; other < world_size; ++other) {
+      const auto o = static_cast<std::size_t>(other);
+      mine.inboxes[other] = static_cast<std::byte*>(peers ? peer_memory_[o].data()
+                                                          : host_inboxes_[o].on(devices_[static_cast<std::size_t>(r)]));
+      mine.poisons[other] = peers || other == r ? &own_words(other)->poison : nullptr;
+    }
+    set_up(r, devices_[static_cast<std::size_t>(r)], std::min(options.first_generation, kLastGeneration));
+  }
+  log(LogLevel::kDebug, Subsystem::kComm, "{}: {} ranks, {} bytes of inbox each, up to {} blocks",
+      peers ? "p2p" : "native", world_size, inbox_bytes, limits_.max_blocks);
+}
+
+// All memory is zero. Counters begin at `start`, and sentinel areas with the sentinel everywhere.
+void PushGroup::set_up(int r, int device, std::uint32_t start) {
+  const PushRank& rank = ranks_[static_cast<std::size_t>(r)];
+  const InboxLayout& layout = rank.layout;
+  const cuda::OnDevice current(device);
+  const Stream stream = Stream::cuda(device);
+  const auto fill = [&](void* out, std::uint32_t word, std::int64_t count) {
+    TANDEM_CUDA_CALL(static_cast<cudaError_t>(launch_fill(stream.cuda_handle(), out, word, count)));
+  };
+  std::byte* inbox = rank.inboxes[r];
+  for (const Area& area : {layout.one_shot_sentinel, layout.two_shot_sentinel}) {
+    fill(inbox + area.first_packet * kPackBytes, SentinelPackets::kSentinel, (area.end() - area.first_packet) * 4);
+  }
+  fill(inbox + layout.packet_bytes(), start, layout.num_words() * InboxLayout::kWordBytes / 4);
+  fill(rank.counters, start, std::int64_t{2} * layout.ring_blocks * layout.world_size);
+  DeviceWords words;
+  for (DeviceWords::Area& area : words.areas) area.generation = start;
+  cuda::copy(stream.cuda_handle(), rank.words, &words, sizeof(words));
+  TANDEM_CUDA_CALL(static_cast<cudaError_t>(load_push_kernels()));
+  stream.synchronize();
+}
+
+// Kernels that still run leave before their deadline; then nobody writes here any more.
+PushGroup::~PushGroup() {
+  for (const int device : devices_) {
+    const cuda::OnDevice current(device);
+    cudaDeviceSynchronize();
+  }
+}
+
+}  // namespace tandem

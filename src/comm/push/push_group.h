@@ -1,0 +1,38 @@
+#pragma once
+// The memory that the ranks of a push back-end write into: made once, by the first rank to come, for all.
+
+#include <vector>
+
+#include "comm/gpu/gpu_group.h"
+#include "comm/push/push_plan.h"
+
+namespace tandem {
+
+/// Where inboxes lie.
+enum class InboxPlace {
+  kPeerMemory,  ///< in the receiver's GPU, mapped by all others (p2p)
+  kHostMemory,  ///< in pinned host memory (native): needs no peer access
+};
+
+class PushGroup final : public BackendState {
+ public:
+  /// Throws kUnsupported when a GPU cannot map another's memory.
+  PushGroup(const GroupOptions& options, const GpuGroup& gpus, InboxPlace place);
+  ~PushGroup() override;
+  void wake_all() noexcept override {}
+
+  const PushLimits& limits() const { return limits_; }
+  /// The kernels' view of one rank.
+  const PushRank& rank(int r) const { return ranks_[static_cast<std::size_t>(r)]; }
+
+ private:
+  void set_up(int r, int device, std::uint32_t start);
+
+  PushLimits limits_;
+  std::vector<int> devices_;
+  std::vector<cuda::PeerBuffer> peer_memory_;  // inbox and own words, by rank
+  std::vector<cuda::PinnedBuffer> host_inboxes_;
+  std::vector<PushRank> ranks_;
+};
+
+}  // namespace tandem

@@ -1,0 +1,31 @@
+#pragma once
+// Which algorithm carries a call, and in how many blocks: a pure function of what is the same on all ranks, so that all
+// choose alike without a word.
+
+#include "base/dtype.h"
+#include "comm/push/push_kernels.h"
+
+namespace tandem {
+
+struct PushLimits {
+  int world_size = 1;
+  int max_blocks = 1;  ///< of any kernel: all blocks of all ranks must run at once
+  Rooms rooms;
+};
+
+struct AllReducePlan {
+  AllReduceAlgorithm algorithm;
+  int blocks;
+  int threads;
+};
+AllReducePlan plan_all_reduce(const PushLimits& limits, DType dtype, std::int64_t bytes);
+
+struct RingPlan {
+  bool bulk;
+  int blocks;
+  int threads;
+};
+/// `bytes`: the largest message between two ranks.
+RingPlan plan_ring(const PushLimits& limits, std::int64_t bytes);
+
+}  // namespace tandem
