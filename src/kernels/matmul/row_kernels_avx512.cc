@@ -342,9 +342,8 @@ TANDEM_VNNI_FUNCTION void dot_digits(const RowTask& task) {
       }
     }
   };
-  const auto add_rows = [&](const std::byte* row, std::int64_t stride, float* y) TANDEM_VNNI_LAMBDA {
-    const std::byte* p[kRows] = {row, row + stride, row + 2 * stride, row + 3 * stride};
-    Floats sum[kRows] = {zero(), zero(), zero(), zero()};
+  const auto add_rows = [&](const std::byte* const* rows, Floats* sum) TANDEM_VNNI_LAMBDA {
+    const std::byte* p[kRows] = {rows[0], rows[1], rows[2], rows[3]};
     std::int64_t unit = 0;
     for (; unit + kChunkUnits <= num_units; unit += kChunkUnits) {
       add_chunk(p, unit, kChunkUnits, sum);
@@ -355,18 +354,17 @@ TANDEM_VNNI_FUNCTION void dot_digits(const RowTask& task) {
       }
     }
     if (unit < num_units) add_chunk(p, unit, static_cast<int>(num_units - unit), sum);
-    reduce4(sum, y);
   };
-  const std::byte* row = w.row(task.row_begin);
-  const auto stride = static_cast<std::int64_t>(w.row_stride);
-  std::int64_t r = task.row_begin;
-  for (; r + kRows <= task.row_end; r += kRows, row += kRows * stride) add_rows(row, stride, task.y + r);
-  for (; r < task.row_end; ++r, row += stride) {
-    float y[kRows];  // of the same row
-    add_rows(row, 0, y);
-    task.y[r] = y[0];
+  for (std::int64_t r = task.row_begin; r < task.row_end; r += kRows) {
+    const int valid = static_cast<int>(std::min<std::int64_t>(kRows, task.row_end - r));
+    const std::byte* rows[kRows];  // the last is computed again where there are fewer, and not stored
+    for (int k = 0; k < kRows; ++k) rows[k] = w.row(r + std::min(k, valid - 1));
+    Floats totals[kRows] = {zero(), zero(), zero(), zero()};
+    add_rows(rows, totals);
+    float y[kRows];
+    reduce4(totals, y);
+    for (int k = 0; k < valid; ++k) task.y[r + k] = y[k] + (task.bias == nullptr ? 0.f : task.bias[r + k]);
   }
-  for (r = task.row_begin; task.bias != nullptr && r < task.row_end; ++r) task.y[r] += task.bias[r];
 }
 
 using Q4_0Group = NibbleGroup<18, false>;
