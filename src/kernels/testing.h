@@ -52,16 +52,21 @@ inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) 
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
 }
 
-/// Expects |actual[i] - expected[i]| <= absolute + relative * |expected[i]| and prints the worst place.
+/// Expects finite values with |actual[i] - expected[i]| <= absolute + relative * |expected[i]| and prints the worst
+/// place, or the first that is not finite.
 inline void expect_near(const std::vector<float>& actual, const std::vector<double>& expected, double absolute,
                         double relative) {
   ASSERT_EQ(actual.size(), expected.size());
   double worst = 0;
   std::size_t worst_place = 0;
   for (std::size_t i = 0; i < actual.size(); ++i) {
+    if (!std::isfinite(actual[i])) {  // a NaN compares with nothing, so it cannot be the worst
+      ADD_FAILURE() << actual[i] << " at " << i << " of " << actual.size() << ", expected " << expected[i];
+      return;
+    }
     const double error = std::abs(static_cast<double>(actual[i]) - expected[i]);
-    const double share = error / (absolute + relative * std::abs(expected[i]));
-    if (!(share <= worst)) {
+    const double share = error == 0 ? 0 : error / (absolute + relative * std::abs(expected[i]));
+    if (share > worst) {
       worst = share;
       worst_place = i;
     }

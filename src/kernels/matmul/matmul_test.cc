@@ -1,10 +1,10 @@
 #include "kernels/matmul/matmul.h"
 
 #include <cblas.h>
+#include <gtest/gtest-spi.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
-
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -82,7 +82,7 @@ double tolerance(std::int64_t n, double magnitudes) {
   return (8 + std::sqrt(static_cast<double>(n))) * std::numeric_limits<float>::epsilon() * magnitudes + 1e-30;
 }
 
-/// Compares with the reference and shows the worst element.
+/// Compares with the reference, which is finite, and shows the worst element or the first that is not finite.
 void expect_matches(ConstTensor x, const MatmulPart& part, const std::string& what) {
   const std::int64_t num_tokens = x.size(0), cols = x.size(1), rows = part.w.rows;
   const OwnedTensor expected(Device{}, DType::kF32, {num_tokens, rows});
@@ -95,10 +95,15 @@ void expect_matches(ConstTensor x, const MatmulPart& part, const std::string& wh
     dequantise_row(row.data(), part.w.row(r), part.w.dtype, cols);
     const double bias = part.bias.raw() == nullptr ? 0 : std::abs(part.bias.data<float>()[r]);
     for (std::int64_t t = 0; t < num_tokens; ++t) {
-      const double error = std::abs(static_cast<double>(part.y.data<float>()[t * rows + r]) -
-                                    static_cast<double>(expected.tensor.data<float>()[t * rows + r]));
+      const float actual = part.y.data<float>()[t * rows + r];
+      if (!std::isfinite(actual)) {  // a NaN compares with nothing, so it cannot be the worst
+        ADD_FAILURE() << what << ": token " << t << " row " << r << " is " << actual;
+        return;
+      }
+      const double error =
+          std::abs(static_cast<double>(actual) - static_cast<double>(expected.tensor.data<float>()[t * rows + r]));
       const double ratio = error / tolerance(cols, sum_of_magnitudes(x.data<float>() + t * cols, row) + bias);
-      if (!(ratio <= worst)) {
+      if (ratio > worst) {
         worst = ratio;
         worst_token = t;
         worst_row = r;
@@ -224,6 +229,20 @@ TEST_P(MatmulOfDType, PropagatesNotANumber) {
         EXPECT_EQ(std::isfinite(y.tensor.data<float>()[i]), i >= 3) << num_tokens << " tokens, element " << i;
       }
     }
+  }
+}
+
+TEST(ExpectMatches, FailsOnNotANumberWhereverItStands) {
+  std::mt19937 random(kSeed);
+  const Weights weights = random_weights(DType::kQ8_0, 3, 64, 0, random);
+  const OwnedTensor x = random_tensor({2, 64}, random), y(Device{}, DType::kF32, {2, 3});
+  const MatmulPart part{y.tensor, weights.matrix, {}};
+  for (std::int64_t place = 0; place < 6; ++place) {
+    matmul(Stream::cpu(1), x.tensor, std::span(&part, 1));
+    expect_matches(x.tensor, part, "as computed");
+    y.tensor.data<float>()[place] = std::numeric_limits<float>::quiet_NaN();
+    EXPECT_NONFATAL_FAILURE(expect_matches(x.tensor, part, "spoilt"),
+                            format("token {} row {} is nan", place / 3, place % 3));
   }
 }
 
