@@ -151,6 +151,35 @@ TEST_P(MatmulOfDType, EveryInstructionSetMatchesReferenceOnOddShapes) {
   }
 }
 
+// With AVX512-VNNI each block of 32 values of x has a power of two of its own. One block alone at a time, so that no
+// other one widens the tolerance; then all of them, one too small to count.
+TEST_P(MatmulOfDType, BlocksOfXMayHaveMagnitudesFarApart) {
+  std::mt19937 random(kSeed);
+  constexpr std::int64_t kBlocks = 72, kCols = 32 * kBlocks, kRows = 3, kTiny = 7;
+  const Weights weights = random_weights(GetParam(), kRows, kCols, 0, random);
+  const OwnedTensor y(Device{}, DType::kF32, {1, kRows}), all = random_tensor({1, kCols}, random);
+  for (std::int64_t c = 0; c < kCols; ++c) {
+    const std::int64_t block = c / 32;
+    float& value = all.tensor.data<float>()[c];
+    value = std::ldexp(value, block == kTiny ? -110 : static_cast<int>(block % 60 - 30));
+  }
+  const MatmulPart part{y.tensor, weights.matrix, {}};
+  for (const RowKernels& kernels : row_kernels()) {
+    const auto expect_of = [&](const OwnedTensor& x, const std::string& what) {
+      std::fill_n(y.tensor.data<float>(), kRows, std::numeric_limits<float>::quiet_NaN());
+      matmul_rows(Stream::cpu(1), x.tensor, std::span(&part, 1), kernels);
+      expect_matches(x.tensor, part, describe(kernels, weights.matrix, 1) + format(", {}, seed {}", what, kSeed));
+    };
+    expect_of(all, "all blocks of x");
+    for (std::int64_t block = 0; block < kBlocks; ++block) {
+      const OwnedTensor x(Device{}, DType::kF32, {1, kCols});
+      std::fill_n(x.tensor.data<float>(), kCols, 0.f);
+      std::copy_n(all.tensor.data<float>() + 32 * block, 32, x.tensor.data<float>() + 32 * block);
+      expect_of(x, format("block {} of x", block));
+    }
+  }
+}
+
 TEST_P(MatmulOfDType, DoesNotDependOnTheNumberOfThreads) {
   std::mt19937 random(kSeed);
   const std::int64_t cols = dtype_info(GetParam()).block_size == 256 ? 512 : 576;
