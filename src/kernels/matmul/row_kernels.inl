@@ -281,8 +281,9 @@ TANDEM_SIMD_FUNCTION void dot_format(const RowTask& task) {
 }
 
 // One token, blocks of 32 with one scale: the sum over a block of q * x first, then once times the scale; offsets times
-// the sums of x over blocks, eight blocks at a time. This saves a fifth of the instructions of dot_format, which would
-// otherwise take longer than the memory does. x is arranged for the format (arrange_floats).
+// the sums of x over blocks, eight blocks at a time. This saves a fifth of the instructions of dot_format, and still
+// takes longer than the memory does: see the integer products in row_kernels_avx512.cc. x is arranged for the format
+// (arrange_floats).
 template <class Format>
 TANDEM_SIMD_FUNCTION void dot_one_token(const RowTask& task) {
   const ConstMatrix& w = *task.w;
