@@ -101,6 +101,13 @@ TEST(Json, NamesFileAndByteOfAnError) {
   EXPECT_THROW(parse_json("[22e22222]", "x"), Error);  // found by fuzzing: no parse error, but out of range
 }
 
+TEST(Json, TextReplacesBytesThatAreNoUtf8) {
+  const Json json = {{"a", "caf\xe9"}};
+  EXPECT_EQ(json_text(json), "{\"a\":\"caf\xef\xbf\xbd\"}");
+  EXPECT_EQ(json_text(json, 2), "{\n  \"a\": \"caf\xef\xbf\xbd\"\n}");
+  EXPECT_EQ(json_ascii(json), R"({"a":"caf\ufffd"})");
+}
+
 TEST(MappedFile, ReportsWhatCannotBeOpened) {
   try {
     MappedFile file("/no/such/file");

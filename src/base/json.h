@@ -1,8 +1,10 @@
 #pragma once
-// JSON files of others, read with errors that name file and byte. Include only in .cc files: the parser is heavy.
+// JSON files of others, read with errors that name file and byte, and JSON as text. Include only in .cc files: the
+// parser is heavy.
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <string>
 #include <string_view>
 
 namespace tandem {
@@ -14,5 +16,11 @@ using Json = nlohmann::json;
 Json parse_json(std::string_view text, std::string_view origin);
 /// Reads and parses a whole file.
 Json read_json_file(const std::filesystem::path& path);
+
+/// In UTF-8, whatever the strings hold: bytes that are no UTF-8 (of paths, of the environment) become U+FFFD.
+/// `indent` in spaces; -1: all in one line.
+std::string json_text(const Json& json, int indent = -1);
+/// The same in ASCII, for a terminal that is not to see the control characters of others.
+std::string json_ascii(const Json& json, int indent = -1);
 
 }  // namespace tandem

@@ -166,7 +166,7 @@ int report_error(const Error& error, bool json) {
     const Json report = {
         {"error", {{"kind", to_string(error.kind())}, {"message", error.what()}, {"hint", error.hint()}}}};
     // In ASCII: the message quotes files of others, and stdout may be a terminal.
-    std::printf("%s\n", report.dump(2, ' ', true, Json::error_handler_t::replace).c_str());
+    std::printf("%s\n", json_ascii(report, 2).c_str());
   }
   print_error(error);
   return exit_status(error.kind());

@@ -17,7 +17,7 @@ int config_show_command(bool json, const Settings& settings) {
     std::string names = format("{}{}", row.env, row.guide_env.empty() ? "" : format(" or {}", row.guide_env));
     text += format("{:<64} {}\n", "", names);
   }
-  if (json) text = report.dump(2) + "\n";
+  if (json) text = json_text(report, 2) + "\n";
   write_stdout(text);
   return 0;
 }

@@ -118,7 +118,7 @@ int answer_once(const RunOptions& options, std::string prompt, Model& model, Gen
     if (!options.json) write_stdout(text);
   });
   if (options.json) {
-    write_stdout(report(last, ids, load_s, model).dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+    write_stdout(json_text(report(last, ids, load_s, model), 2) + "\n");
   } else {
     write_stdout("\n");
     std::fputs(timing_line(last, load_s, model).c_str(), stderr);

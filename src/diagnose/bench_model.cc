@@ -372,7 +372,7 @@ std::string bench_jsonl(const Model& model, const BenchModelParameters& paramete
   const auto add = [&](const char* name, Json record) {
     record.update(common);
     record["name"] = name;
-    lines += record.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+    lines += json_text(record) + "\n";
   };
   Json decode = samples_json(result.decode_step_s, "s/step");
   decode.update({{"batch", parameters.batch},

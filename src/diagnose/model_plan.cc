@@ -89,7 +89,7 @@ std::string plan_json(const ModelPlan& plan) {
                              {"other_bytes", part.weights.other},
                              {"cache_bytes", part.cache_bytes}});
   }
-  return json.dump(2, ' ', false, Json::error_handler_t::replace);
+  return json_text(json, 2);
 }
 
 }  // namespace tandem

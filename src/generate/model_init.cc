@@ -15,8 +15,7 @@ constexpr std::array<std::string_view, 7> kKeys = {"model_dir",   "devices", "tp
                                                    "max_seq_len", "cache",   "shbuf_size"};
 
 [[noreturn]] void refuse(std::string_view key, const Json& value, const std::string& wanted) {
-  fail_with_hint(ErrorKind::kInvalidArgument,
-                 format("init_from_dict: {} is {}", key, value.dump(-1, ' ', false, Json::error_handler_t::replace)),
+  fail_with_hint(ErrorKind::kInvalidArgument, format("init_from_dict: {} is {}", key, json_text(value)),
                  format("{} is {}", key, wanted));
 }
 

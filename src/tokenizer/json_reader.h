@@ -77,7 +77,7 @@ class JsonField {
   std::string printed() const {
     if (value_->is_structured())
       return tandem::format("{} of {}", value_->is_array() ? "a list" : "an object", value_->size());
-    std::string text = value_->dump(-1, ' ', true, Json::error_handler_t::replace);
+    std::string text = json_ascii(*value_);
     return text.size() <= 80 ? text : text.substr(0, 80) + "...";
   }
 

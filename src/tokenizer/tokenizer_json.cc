@@ -47,7 +47,7 @@ void read_vocabulary(const JsonField& field, Vocabulary& vocabulary) {
     const Json& id = entry.value();
     if (!id.is_number_integer() || id < 0) {
       fail(ErrorKind::kBadFile, "{}: the id of piece {} is {}, expected an integer from 0", field.place(),
-           quote(entry.key()), id.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 80));
+           quote(entry.key()), json_ascii(id).substr(0, 80));
     }
     entries.emplace_back(id.is_number_unsigned() && id > INT64_MAX ? INT64_MAX : id.get<std::int64_t>(), &entry.key());
   }

@@ -262,6 +262,11 @@ class Arguments(CliTest):
         self.refuse("config", "show", env={"TANDEM_THREADS": "many"}, says=["TANDEM_THREADS", "many"])
         self.refuse("config", "show", env={"EXLLAMA_P2P_BUFFER_SIZE": "-5"}, says=["EXLLAMA_P2P_BUFFER_SIZE"])
 
+    def test_variable_that_is_not_utf8(self):
+        shown = tandem("config", "show", "--json", env={"TANDEM_MASTER_ADDR": os.fsdecode(b"caf\xe9")})
+        self.assertEqual(shown.returncode, 0, shown.stderr)
+        self.assertEqual(json.loads(shown.stdout)["master_addr"]["value"], "caf\ufffd")
+
     def test_settings_file(self):
         (self.folder / "tandem").mkdir()
         (self.folder / "tandem" / "settings.json").write_text('{"thread": 2}')
