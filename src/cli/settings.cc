@@ -116,6 +116,15 @@ std::optional<LogLevel> parse_level(std::string_view text) {
   return static_cast<LogLevel>(name - std::begin(kNames));
 }
 
+// For messages: "comm, model, cli".
+std::string subsystem_names() {
+  std::string names;
+  for (int i = 0; i < kNumSubsystems; ++i) {
+    names.append(i == 0 ? "" : ", ").append(to_string(static_cast<Subsystem>(i)));
+  }
+  return names;
+}
+
 }  // namespace
 
 std::span<const SettingRow> setting_table() {
@@ -236,7 +245,8 @@ void apply_log_settings(const Settings& settings) {
       fail_with_hint(
           ErrorKind::kInvalidArgument,
           format("{}: log_level is \"{}\"", settings.value("log_level").origin, settings.string("log_level")),
-          "expected trace, debug, info, warn, error or off, alone or as comm=debug; subsystems are comm, model, cli");
+          format("expected trace, debug, info, warn, error or off, alone or as comm=debug; subsystems are {}",
+                 subsystem_names()));
     }
   }
   if (settings.boolean("p2p_verbose")) set_log_level(Subsystem::kComm, LogLevel::kTrace);
