@@ -10,10 +10,11 @@
 #include <thread>
 #include <utility>
 
+#include "base/error.h"
+
 namespace tandem::cli {
 namespace {
 
-constexpr int kExitInterrupted = 130;
 constexpr std::chrono::milliseconds kGrace{900};
 
 }  // namespace
@@ -28,16 +29,17 @@ struct InterruptThread::Impl {
   std::thread thread;
 
   void wait_for_signals(const sigset_t& signals) {
+    const int interrupted_status = exit_status(ErrorKind::kCancelled);
     std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
     while (!stop.load()) {
       const timespec poll{0, 50'000'000};
       const int signal = sigtimedwait(&signals, nullptr, &poll);
       const bool may_end = end_program.load() || terminated.load();
-      if (std::chrono::steady_clock::now() > deadline && may_end) _exit(kExitInterrupted);
+      if (std::chrono::steady_clock::now() > deadline && may_end) _exit(interrupted_status);
       if (signal < 0) continue;
       const bool again = signal == SIGTERM ? terminated.exchange(true) : interrupted.load() && may_end;
       interrupted.store(true);
-      if (again) _exit(kExitInterrupted);
+      if (again) _exit(interrupted_status);
       deadline = std::chrono::steady_clock::now() + kGrace;
       const std::lock_guard lock(mutex);
       if (action) action();

@@ -7,8 +7,8 @@
 
 namespace tandem::cli {
 
-/// While it lives, SIGINT and SIGTERM call `on_interrupt` on the thread that waits for them. Make it before any other
-/// thread, so that all of them have the signals blocked. One at a time.
+/// While it lives, SIGINT and SIGTERM run the InterruptAction of the moment on the thread that waits for them. Make it
+/// before any other thread, so that all of them have the signals blocked. One at a time.
 class InterruptThread {
  public:
   InterruptThread();
@@ -16,9 +16,6 @@ class InterruptThread {
   InterruptThread(const InterruptThread&) = delete;
   InterruptThread& operator=(const InterruptThread&) = delete;
 
-  /// What to do from now on; empty: nothing but interrupted() and the deadline. Returns when an action that runs has
-  /// ended. See InterruptAction.
-  void set_action(std::function<void()> on_interrupt);
   /// Whether a signal came since the last clear().
   bool interrupted() const;
   /// Whether a SIGTERM came, ever: the program is to end, whatever it does.
@@ -29,6 +26,11 @@ class InterruptThread {
   void end_program_on_interrupt(bool end);
 
  private:
+  friend class InterruptAction;
+  /// What to do from now on; empty: nothing but interrupted() and the deadline. Returns when an action that runs has
+  /// ended.
+  void set_action(std::function<void()> on_interrupt);
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
