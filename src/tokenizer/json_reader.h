@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/quote.h"
+#include "tokenizer/other_tokenizer_hint.h"
 
 namespace tandem {
 
@@ -65,7 +66,7 @@ class JsonField {
   [[noreturn]] void refuse(std::string_view reason) const {
     fail_with_hint(ErrorKind::kUnsupported,
                    tandem::format("{}: {} is not supported{}{}", place_, printed(), reason.empty() ? "" : ": ", reason),
-                   "use another model, or the GGUF file of this one, which holds a tokenizer of its own");
+                   kOtherTokenizerHint);
   }
   /// Throws kBadFile with the value unless `holds`.
   void require(bool holds, std::string_view wanted) const {

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/quote.h"
+#include "tokenizer/other_tokenizer_hint.h"
 
 namespace tandem {
 namespace {
@@ -24,7 +25,7 @@ std::string translate(std::string_view pattern, std::string_view origin) {
     fail_with_hint(
         ErrorKind::kUnsupported,
         format("{}: regular expression {} uses {}, which is not supported", origin, quote(pattern), construct),
-        "use another model, or the GGUF file of this one, which holds a tokenizer of its own");
+        kOtherTokenizerHint);
   };
   static constexpr std::string_view kWord = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
   std::string result;
