@@ -7,11 +7,11 @@
 #include "device/stream.h"
 #include "model/dummy_shapes.h"
 #include "weights/gguf/gguf_file.h"
+#include "weights/weight_source.h"
 
 namespace tandem {
 namespace {
 
-constexpr std::string_view kDummyPrefix = "dummy:";
 constexpr std::uint64_t kDummySeed = 1;
 constexpr std::string_view kModelKinds =
     "a model is a folder with config.json and .safetensors files, a .gguf file, or dummy:NAME";

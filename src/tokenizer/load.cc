@@ -10,11 +10,12 @@
 #include "tokenizer/chat_template.h"
 #include "tokenizer/gguf_tokenizer.h"
 #include "weights/gguf/gguf_file.h"
+#include "weights/weight_source.h"
 
 namespace tandem {
 
 std::shared_ptr<const Tokenizer> Tokenizer::load(const std::string& model, std::int64_t vocab_size) {
-  if (model.starts_with("dummy:")) {
+  if (model.starts_with(kDummyPrefix)) {
     if (vocab_size > 0) return dummy(static_cast<std::int32_t>(vocab_size));
     fail_with_hint(ErrorKind::kInvalidArgument, format("{} has no tokenizer of its own", model),
                    "give the vocab_size of the model, for a made-up one");

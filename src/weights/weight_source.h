@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "device/buffer.h"
@@ -71,6 +72,9 @@ std::unique_ptr<WeightSource> open_safetensors(const std::filesystem::path& fold
 
 /// The tensors of an opened GGUF file; keeps the file.
 std::unique_ptr<WeightSource> open_gguf(std::shared_ptr<const GgufFile> file);
+
+/// A model of random weights is named dummy:NAME, where another is a folder or a file.
+inline constexpr std::string_view kDummyPrefix = "dummy:";
 
 /// How the values of a dummy tensor are spread; all are uniform.
 enum class DummyKind {
