@@ -34,7 +34,7 @@ class Tokenizer {
  public:
   /// The tokenizer of a model as Model::load names it: from_folder() of a folder, the one inside a GGUF file, or
   /// dummy() of `vocab_size` for dummy:NAME. Only the last looks at `vocab_size`, and throws kInvalidArgument without
-  /// one.
+  /// one, or for one above 2^31 - 1.
   static std::shared_ptr<const Tokenizer> load(const std::string& model, std::int64_t vocab_size = 0);
   /// For random weights, which have none: a token a byte, then " w256", " w257" and so on.
   static std::shared_ptr<const Tokenizer> dummy(std::int32_t vocab_size);

@@ -1,6 +1,7 @@
 // Tokenizers by the name of their model, and conversations in the words of its template.
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -16,6 +17,11 @@ namespace tandem {
 
 std::shared_ptr<const Tokenizer> Tokenizer::load(const std::string& model, std::int64_t vocab_size) {
   if (model.starts_with(kDummyPrefix)) {
+    constexpr std::int64_t kMaxVocabSize = std::numeric_limits<std::int32_t>::max();
+    if (vocab_size > kMaxVocabSize) {
+      fail_with_hint(ErrorKind::kInvalidArgument, format("{}: vocab_size is {}", model, vocab_size),
+                     format("expected at most {}: a token's id has 32 bits", kMaxVocabSize));
+    }
     if (vocab_size > 0) return dummy(static_cast<std::int32_t>(vocab_size));
     fail_with_hint(ErrorKind::kInvalidArgument, format("{} has no tokenizer of its own", model),
                    "give the vocab_size of the model, for a made-up one");

@@ -111,6 +111,9 @@ TEST(Tokenizer, OfRandomWeightsNeedsTheSizeOfTheVocabulary) {
   const Error error = error_of([] { Tokenizer::load("dummy:llama-3.2-1b"); });
   EXPECT_EQ(error.kind(), ErrorKind::kInvalidArgument);
   EXPECT_THAT(error.hint(), HasSubstr("vocab_size"));
+  const Error too_large = error_of([] { Tokenizer::load("dummy:llama-3.2-1b", (std::int64_t{1} << 32) + 300); });
+  EXPECT_EQ(too_large.kind(), ErrorKind::kInvalidArgument);
+  EXPECT_THAT(too_large.what(), HasSubstr("vocab_size is 4294967596"));
 }
 
 TEST(Tokenizer, AddsBosOnceAndOnlyWhereThereIsOne) {
