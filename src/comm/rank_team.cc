@@ -4,13 +4,13 @@
 #include <exception>
 #include <mutex>
 #include <optional>
-#include <system_error>
 #include <thread>
 #include <vector>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "comm/doorbell.h"
+#include "device/cpu/start_thread.h"
 #include "device/cpu/thread_pool.h"
 
 namespace tandem {
@@ -77,12 +77,9 @@ struct RankTeam::Impl {
       ranks[static_cast<std::size_t>(r)].stream.emplace(
           Stream::cpu(options.threads_per_rank, r, num_threads() - options.threads_per_rank));
     }
+    threads.reserve(ranks.size());
     for (int r = 1; r < options.world_size; ++r) {
-      try {
-        threads.emplace_back([this, r] { serve(r); });
-      } catch (const std::system_error& error) {
-        fail(ErrorKind::kOutOfMemory, "cannot start the thread of rank {}: {}", r, error.what());
-      }
+      threads.push_back(start_thread(format("the thread of rank {}", r), [this, r] { serve(r); }));
     }
   }
 

@@ -4,12 +4,12 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "device/cpu/start_thread.h"
 
 namespace tandem {
 namespace {
@@ -96,14 +96,10 @@ ThreadPool::ThreadPool(int num_threads, int num_rivals)
     : num_threads_(num_threads), shared_(std::make_unique<Shared>()) {
   TANDEM_CHECK(num_threads >= 1 && num_rivals >= 0, "num_threads {}, num_rivals {}", num_threads, num_rivals);
   if (has_core_each(num_threads + num_rivals)) shared_->num_polls = kSpinPolls;
+  shared_->threads.reserve(static_cast<std::size_t>(num_threads - 1));
   for (int index = 1; index < num_threads; ++index) {
-    try {
-      shared_->threads.emplace_back([shared = shared_.get()] { shared->worker(); });
-    } catch (const std::system_error& error) {
-      fail_with_hint(ErrorKind::kOutOfMemory,
-                     format("cannot start thread {} of {}: {}", index + 1, num_threads, error.what()),
-                     "use fewer threads, or raise the limits on threads and memory (ulimit -u, ulimit -v)");
-    }
+    shared_->threads.push_back(start_thread(format("thread {} of {}", index + 1, num_threads),
+                                            [shared = shared_.get()] { shared->worker(); }));
   }
 }
 
