@@ -289,17 +289,15 @@ BenchModelResult bench_model(std::shared_ptr<Model> model, const BenchModelParam
   }
   result.prefill_flops = flops_of(runtime.opened(), parameters.prompt);
 
-  {  // once each for warm-up; the comparisons' own buffers are not the model's
-    BenchSequences(model, 1, parameters.prompt).run(0, parameters.prompt);
+  {  // warm-up; its cache is gone before there is another
     BenchSequences sequences(model, parameters.batch, parameters.context + parameters.tokens);
     sequences.run(0, parameters.context + 1);
     result.cache_bytes = sequences.cache_bytes();
-    result.peak_resident_bytes = peak_resident_memory();
   }
   {
     BenchSequences prompts(model, 1, parameters.prompt);
     prompts.run(0, parameters.prompt);                    // warm-up
-    result.peak_resident_bytes = peak_resident_memory();  // before the tests' own buffers
+    result.peak_resident_bytes = peak_resident_memory();  // the buffers of the comparisons are not the model's
     GemmBench gemm(runtime);
     gemm.run();
     for (int sample = 0; sample < parameters.samples; ++sample) {
