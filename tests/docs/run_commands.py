@@ -6,7 +6,6 @@ by the line of its block. Skipped (exit status 77) when a page needs the small m
 download nothing, `make model` does.
 """
 
-import os
 import re
 import subprocess
 import sys
@@ -31,8 +30,7 @@ def script(page, text):
 
 
 def model_is_there():
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return (cache / "tandem/models/SmolLM2-135M-Instruct.Q4_1.gguf").exists()
+    return subprocess.run([ROOT / "tools/fetch-model", "--cached"], stdout=subprocess.DEVNULL).returncode == 0
 
 
 def main():

