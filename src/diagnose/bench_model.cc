@@ -17,8 +17,12 @@
 #include "base/random.h"
 #include "diagnose/bench_model_counts.h"
 #include "diagnose/process_memory.h"
+#include "kernels/simd/isa.h"
 #include "model/model_runtime.h"
 #include "tandem/version.h"
+
+#define TANDEM_SIMD_FILE "diagnose/sum_words_simd.inc"
+#include "kernels/simd/for_each_isa.inc"
 
 namespace tandem {
 namespace {
@@ -31,21 +35,6 @@ bool read_by_decode(const TensorUse& use, bool tied) {
 double expert_share(const ModelConfig& config, int batch) {
   return std::min(1.0,
                   static_cast<double>(config.num_experts_per_tok * batch) / static_cast<double>(config.num_experts));
-}
-
-// ThreadSanitizer instruments the function that picks a clone, which runs before the sanitizer is set up.
-#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
-__attribute__((target_clones("avx512f", "avx2", "default")))
-#endif
-std::uint64_t
-sum_words(const std::uint64_t* words, std::size_t count) {
-  std::uint64_t lanes[32] = {};  // enough independent sums to keep the loads of a core in flight
-  std::size_t i = 0;
-  for (; i + 32 <= count; i += 32) {
-    for (std::size_t lane = 0; lane < 32; ++lane) lanes[lane] += words[i + lane];
-  }
-  for (; i < count; ++i) lanes[0] += words[i];
-  return std::accumulate(std::begin(lanes), std::end(lanes), std::uint64_t{0});
 }
 
 // Sequences of made-up tokens, each with pages of its own.
@@ -125,6 +114,7 @@ class ReadBench {
 
  private:
   void read_all() {
+    const auto sum_words = TANDEM_PICK_ISA(sum_words);
     runtime_.team().run([&](RankContext& rank) {
       const RankReads& reads = reads_[static_cast<std::size_t>(rank.rank)];
       const auto* data = static_cast<const std::byte*>(buffers_[static_cast<std::size_t>(rank.rank)].data());
