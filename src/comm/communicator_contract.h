@@ -73,6 +73,8 @@ class CommunicatorContract : public testing::TestWithParam<Case> {
   }
   /// Of the tests that let a rank miss it: long enough that a rank whose thread runs is not late too.
   static constexpr std::chrono::milliseconds kShortTimeout = 500ms;
+  /// Of the tests in which nobody is to wait that long, in seconds: on a busy machine many ranks take a few.
+  static constexpr double kDefaultTimeout = 10;
   /// Ranks that have started; outside of the group, whose timeout is not to run while threads are made.
   class Start {
    public:
@@ -355,15 +357,15 @@ TEST_P(CommunicatorContract, RankThatLeavesIsNamedAtOnce) {
     if (comm.rank() == culprit()) return;
     perform(comm, stream, {.op = Op::kAllReduce, .count = 5000});
   });
-  EXPECT_LT(seconds_since(start), 5) << "waited for the timeout instead";
+  EXPECT_LT(seconds_since(start), kDefaultTimeout) << "waited for it instead";
   EXPECT_TRUE(outcomes.back().ok);
   outcomes.pop_back();
   expect_all_failed(outcomes, ErrorKind::kPeerLost, {culprit_name() + " failed", "call 2"});
 }
 
 TEST_P(CommunicatorContract, RankThatThrowsIsNamedAtOnce) {
-  const Clock::time_point start = Clock::now();
   for (const std::int64_t count : {576, 50'000}) {
+    const Clock::time_point start = Clock::now();
     std::vector<Outcome> outcomes = run([this, count](Communicator& comm, const Stream& stream) {
       for (std::uint32_t id = 0;; ++id) {
         if (comm.rank() == culprit() && id == 3) throw std::runtime_error("out of cheese");
@@ -373,8 +375,8 @@ TEST_P(CommunicatorContract, RankThatThrowsIsNamedAtOnce) {
     EXPECT_EQ(outcomes.back().message, "out of cheese");
     outcomes.pop_back();
     expect_all_failed(outcomes, ErrorKind::kPeerLost, {culprit_name() + " failed: out of cheese"});
+    EXPECT_LT(seconds_since(start), kDefaultTimeout) << "waited for it instead";
   }
-  EXPECT_LT(seconds_since(start), 5) << "waited for the timeout instead";
 }
 
 TEST_P(CommunicatorContract, AbortFromOutsideWakesEveryRank) {
