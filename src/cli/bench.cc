@@ -1,13 +1,18 @@
-// `tandem bench model`.
+// `tandem bench model` and `tandem bench comm`.
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <optional>
 
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/load.h"
 #include "cli/output.h"
+#include "comm/device_list.h"
+#include "device/cuda/runtime.h"
+#include "diagnose/bench_comm.h"
 #include "diagnose/bench_model.h"
 
 namespace tandem::cli {
@@ -22,8 +27,8 @@ std::string shell_word(std::string_view text) {
   return quoted + "'";
 }
 
-// What repeats the measurement elsewhere: every setting that is not the default, wherever it came from.
-std::string command_line(const BenchModelOptions& options, const Settings& settings) {
+// What repeats a measurement elsewhere: `command` and every setting that is not the default, wherever it came from.
+std::string with_settings(const std::string& command, const Settings& settings) {
   std::string variables;
   std::string flags;
   for (const SettingRow& row : setting_table()) {
@@ -35,9 +40,60 @@ std::string command_line(const BenchModelOptions& options, const Settings& setti
       flags += format(" {} {}", flag, shell_word(value.text));
     }
   }
-  return format("{}tandem bench model {} --prompt {} --tokens {} --context {} --batch {} --samples {}{}", variables,
-                shell_word(options.model), options.prompt, options.tokens, options.context, options.batch,
-                options.samples, flags);
+  return variables + command + flags;
+}
+
+void append_to(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::app);
+  if (!(file << text) || !file.flush()) {
+    fail(ErrorKind::kUnreadable, "cannot write {}: {}", path, std::strerror(errno));
+  }
+}
+
+std::string comma_separated(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ",") + word;
+  return text;
+}
+
+std::int64_t parse_size(const std::string& text) {
+  if (const auto bytes = parse_bytes(text); bytes && *bytes > 0) return *bytes;
+  fail_with_hint(ErrorKind::kInvalidArgument, format("\"{}\" is no size", text),
+                 "sizes are bytes, with K, M or G for 2^10, 2^20, 2^30: 1K:256M, or 4K,64K,1M");
+}
+
+// "1K:256M": in steps of four, the end included. "4K,64K".
+std::vector<std::int64_t> parse_sizes(const std::string& text) {
+  std::vector<std::int64_t> sizes;
+  if (const std::size_t colon = text.find(':'); colon != text.npos) {
+    const std::int64_t last = parse_size(text.substr(colon + 1));
+    for (std::int64_t size = parse_size(text.substr(0, colon)); size < last; size *= 4) sizes.push_back(size);
+    sizes.push_back(last);
+    return sizes;
+  }
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    sizes.push_back(parse_size(text.substr(begin, end - begin)));
+    begin = end + 1;
+  }
+  return sizes;
+}
+
+// All GPUs where there are several, else CPU ranks.
+std::vector<Device> bench_devices(const Settings& settings) {
+  const std::vector<std::string> names = settings.list("devices");
+  const auto ranks = static_cast<int>(settings.integer("tp"));
+  if (!names.empty()) return parse_devices(names, ranks);
+  if constexpr (kBuiltWithCuda) {
+    if (const int gpus = cuda::num_devices(); gpus >= 2 && ranks <= gpus) {
+      std::vector<Device> devices;
+      for (int i = 0; i < (ranks > 0 ? ranks : std::min(gpus, kMaxWorldSize)); ++i) {
+        devices.push_back({DeviceKind::kCuda, i});
+      }
+      return devices;
+    }
+  }
+  return parse_devices(names, ranks > 0 ? ranks : 2);
 }
 
 }  // namespace
@@ -54,19 +110,66 @@ int bench_model_command(const BenchModelOptions& options, const Settings& settin
                                         .samples = options.samples};
   const BenchModelResult result =
       bench_model(model, parameters, [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); });
-  const std::string jsonl = bench_jsonl(*model, parameters, result, command_line(options, settings));
+  const std::string command = format(
+      "tandem bench model {} --prompt {} --tokens {} --context {} --batch {} --samples {}", shell_word(options.model),
+      options.prompt, options.tokens, options.context, options.batch, options.samples);
+  const std::string jsonl = bench_jsonl(*model, parameters, result, with_settings(command, settings));
   if (options.json_file == "-") {
     write_stdout(jsonl);
     return 0;
   }
   write_stdout(format_bench(*model, parameters, result));
-  if (!options.json_file.empty()) {
-    std::ofstream file(options.json_file, std::ios::app);
-    if (!(file << jsonl) || !file.flush()) {
-      fail(ErrorKind::kUnreadable, "cannot write {}: {}", options.json_file, std::strerror(errno));
+  if (!options.json_file.empty()) append_to(options.json_file, jsonl);
+  return 0;
+}
+
+int bench_comm_command(const BenchCommOptions& options, const Settings& settings, InterruptThread& interrupt) {
+  BenchCommParameters parameters;
+  parameters.devices = bench_devices(settings);
+  parameters.backends = options.backends;
+  if (const std::string forced = settings.string("tp_backend"); parameters.backends.empty() && forced != "auto") {
+    parameters.backends = {forced};
+  }
+  parameters.ops = options.ops == std::vector<std::string>{"all"} ? bench_comm_ops() : options.ops;
+  parameters.sizes = parse_sizes(options.sizes);
+  const std::optional<DType> dtype = parse_dtype(options.dtype);
+  if (!dtype || is_quantised(*dtype) || *dtype == DType::kU8) {
+    fail_with_hint(ErrorKind::kInvalidArgument, format("no sums of \"{}\"", options.dtype),
+                   "use bf16, f16, f32 or i32");
+  }
+  parameters.dtype = *dtype;
+  parameters.graph = !options.eager;
+  parameters.calls = options.calls;
+  parameters.samples = options.samples;
+  parameters.timeout_s = settings.number("timeout");
+  const auto world_size = static_cast<int>(parameters.devices.size());
+  const std::string command =
+      with_settings(format("tandem bench comm --op {} --sizes {} --dtype {} --calls {} --samples {}{}{}",
+                           comma_separated(options.ops), options.sizes, options.dtype, options.calls, options.samples,
+                           options.backends.empty() ? "" : " --backends " + comma_separated(options.backends),
+                           options.eager ? " --eager" : ""),
+                    settings);
+
+  const bool to_stdout = options.json_file == "-";
+  if (!to_stdout) write_stdout(format_bench_comm(nullptr, world_size));
+  bool all_well = true;
+  const std::vector<BenchCommRow> rows = bench_comm(parameters, [&](const BenchCommRow& row) {
+    if (interrupt.interrupted()) throw Error(ErrorKind::kCancelled, "interrupted");
+    all_well = all_well && row.error.empty();
+    const std::string json = bench_comm_json(parameters, row, command);
+    write_stdout(to_stdout ? json : format_bench_comm(&row, world_size));
+    if (!to_stdout && !options.json_file.empty()) append_to(options.json_file, json);
+  });
+  if (!options.plot_file.empty()) {
+    const std::string script = bench_comm_plot(parameters, rows, options.plot_file);
+    std::FILE* gnuplot = ::popen("gnuplot", "w");
+    const bool written = gnuplot != nullptr && std::fwrite(script.data(), 1, script.size(), gnuplot) == script.size();
+    if (gnuplot == nullptr || ::pclose(gnuplot) != 0 || !written) {
+      fail_with_hint(ErrorKind::kUnreadable, format("gnuplot could not write {}", options.plot_file),
+                     "install gnuplot (the Debian package gnuplot-nox), and give --plot a file that can be written");
     }
   }
-  return 0;
+  return all_well ? 0 : 1;
 }
 
 }  // namespace tandem::cli

@@ -49,10 +49,12 @@ struct CommandLine {
   RunOptions run;
   CheckOptions check;
   BenchModelOptions bench;
+  BenchCommOptions bench_comm;
   bool config_json = false;
   CLI::App* run_command = nullptr;
   CLI::App* check_command = nullptr;
   CLI::App* bench_model_command = nullptr;
+  CLI::App* bench_comm_command = nullptr;
   CLI::App* config_show_command = nullptr;
 
   CommandLine() {
@@ -112,6 +114,27 @@ struct CommandLine {
     command.add_option("--samples", bench.samples, "repeats of each measurement (5)")->check(CLI::Range(1, 1000));
     command.add_option("--json", bench.json_file, "append the result to FILE as lines of JSON; -: stdout");
     add_settings(command, flags, {"tp", "tp_backend", "devices", "threads", "max_seq_len", "timeout", "log_level"});
+    add_bench_comm(group);
+  }
+
+  void add_bench_comm(CLI::App& group) {
+    CLI::App& command =
+        *(bench_comm_command = group.add_subcommand("comm", "time of collectives, back-ends side by side"));
+    command
+        .add_option("--op", bench_comm.ops, "all_reduce (default), all_gather, reduce_scatter, broadcast, gather; all")
+        ->delimiter(',');
+    command.add_option("--backends", bench_comm.backends, "p2p, native, cpu; absent: all that work here")
+        ->delimiter(',');
+    command.add_option("--sizes", bench_comm.sizes,
+                       "of the whole tensor: FROM:TO in steps of four (1K:256M), or a list");
+    command.add_option("--dtype", bench_comm.dtype, "bf16 (default), f16, f32 or i32");
+    command.add_flag("--eager,!--graph", bench_comm.eager, "queue calls one by one, not from a CUDA graph");
+    command.add_option("--calls", bench_comm.calls, "of a sample (50)")->check(CLI::Range(1, 100000));
+    command.add_option("--samples", bench_comm.samples, "repeats of each measurement (20)")
+        ->check(CLI::Range(1, 100000));
+    command.add_option("--json", bench_comm.json_file, "append the result to FILE as lines of JSON; -: stdout");
+    command.add_option("--plot", bench_comm.plot_file, "picture of latency against size, an SVG (needs gnuplot)");
+    add_settings(command, flags, {"tp", "tp_backend", "devices", "timeout", "log_level"});
   }
 
   void add_config() {
@@ -158,6 +181,7 @@ int dispatch(CommandLine& line, InterruptThread& interrupt) {
   if (line.run_command->parsed()) return run_command(line.run, settings, interrupt);
   if (line.check_command->parsed()) return check_command(line.check, settings);
   if (line.bench_model_command->parsed()) return bench_model_command(line.bench, settings, interrupt);
+  if (line.bench_comm_command->parsed()) return bench_comm_command(line.bench_comm, settings, interrupt);
   return config_show_command(line.config_json, settings);
 }
 

@@ -47,6 +47,19 @@ struct BenchModelOptions {
 };
 int bench_model_command(const BenchModelOptions& options, const Settings& settings, InterruptThread& interrupt);
 
+struct BenchCommOptions {
+  std::vector<std::string> ops = {"all_reduce"};  ///< "all": all of them
+  std::vector<std::string> backends;              ///< empty: all that work here
+  std::string sizes = "1K:256M";                  ///< FROM:TO in steps of four, or a list
+  std::string dtype = "bf16";
+  bool eager = false;
+  int calls = 50;
+  int samples = 20;
+  std::string json_file;  ///< "-": stdout; empty: none
+  std::string plot_file;
+};
+int bench_comm_command(const BenchCommOptions& options, const Settings& settings, InterruptThread& interrupt);
+
 int config_show_command(bool json, const Settings& settings);
 
 }  // namespace tandem::cli

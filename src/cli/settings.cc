@@ -74,19 +74,6 @@ std::optional<bool> parse_bool(std::string_view text) {
   return std::nullopt;
 }
 
-std::optional<std::int64_t> parse_bytes(std::string_view text) {
-  constexpr std::string_view kSuffixes = "KMG";
-  std::int64_t factor = 1;
-  if (!text.empty()) {
-    if (const std::size_t index = kSuffixes.find(text.back()); index != std::string_view::npos) {
-      factor = std::int64_t{1} << (10 * (index + 1));
-      text.remove_suffix(1);
-    }
-  }
-  const auto value = parse_integer(text);
-  return value ? checked_mul(*value, factor) : std::nullopt;
-}
-
 bool is_valid(SettingType type, std::string_view text) {
   switch (type) {
     case SettingType::kString:
@@ -126,6 +113,19 @@ std::string subsystem_names() {
 }
 
 }  // namespace
+
+std::optional<std::int64_t> parse_bytes(std::string_view text) {
+  constexpr std::string_view kSuffixes = "KMG";
+  std::int64_t factor = 1;
+  if (!text.empty()) {
+    if (const std::size_t index = kSuffixes.find(text.back()); index != std::string_view::npos) {
+      factor = std::int64_t{1} << (10 * (index + 1));
+      text.remove_suffix(1);
+    }
+  }
+  const auto value = parse_integer(text);
+  return value ? checked_mul(*value, factor) : std::nullopt;
+}
 
 std::span<const SettingRow> setting_table() {
   return kTable;

@@ -34,6 +34,9 @@ struct SettingValue {
   std::string origin;  ///< "default", "file PATH", "environment VARIABLE", "flag --NAME"
 };
 
+/// "4096", "64K", "2M", "1G"
+std::optional<std::int64_t> parse_bytes(std::string_view text);
+
 /// Looks a variable of the environment up; nullptr when it is not set.
 using GetEnv = std::function<const char*(const char*)>;
 

@@ -160,8 +160,15 @@ void Communicator::recv(const Stream& stream, Tensor x, int from) {
 
 std::vector<std::string> get_available_backends(std::span<const Device> devices) {
   const bool all_cpu = std::all_of(devices.begin(), devices.end(), [](Device device) { return device.is_cpu(); });
-  if (devices.empty() || devices.size() > kMaxWorldSize || !all_cpu) return {};
-  return {"cpu"};
+  if (devices.empty() || devices.size() > kMaxWorldSize) return {};
+  if (all_cpu) return {"cpu"};
+  const bool all_gpu = std::none_of(devices.begin(), devices.end(), [](Device device) { return device.is_cpu(); });
+  std::vector<std::string> backends;
+  if constexpr (kBuiltWithCuda) {
+    if (all_gpu && p2p_can_serve(devices)) backends.push_back("p2p");
+    if (all_gpu) backends.push_back("native");
+  }
+  return backends;
 }
 
 std::unique_ptr<Communicator> make_communicator(std::string_view backend, const Group& group, int rank) {

@@ -72,6 +72,9 @@ class ThreadRig final : public Rig {
  private:
   Outcome run_rank(const Group& group, int rank, const Body& body) const {
     const Stream stream = make_stream_(rank);
+    if constexpr (kBuiltWithCuda) {
+      if (!stream.device().is_cpu()) cuda::use_device(stream.device().index);
+    }
     const std::unique_ptr<Communicator> comm = make_communicator(backend_, group, rank);
     try {
       body(*comm, stream);

@@ -12,6 +12,7 @@
 #include "comm/doorbell.h"
 #include "device/cpu/start_thread.h"
 #include "device/cpu/thread_pool.h"
+#include "device/cuda/runtime.h"
 
 namespace tandem {
 namespace {
@@ -61,7 +62,10 @@ struct RankTeam::Impl {
   }
 
   void build() {
-    const Group fresh({.world_size = options.world_size, .timeout = options.timeout, .num_threads = num_threads()});
+    const Group fresh({.world_size = options.world_size,
+                       .timeout = options.timeout,
+                       .devices = options.devices,
+                       .num_threads = num_threads()});
     std::vector<std::unique_ptr<Communicator>> comms;
     for (int r = 0; r < options.world_size; ++r) comms.push_back(make_communicator(options.backend, fresh, r));
     const std::lock_guard lock(mutex);
@@ -74,13 +78,19 @@ struct RankTeam::Impl {
     ranks = std::vector<Rank>(static_cast<std::size_t>(options.world_size));
     if (has_core_each(num_threads())) spin = kSpin;
     for (int r = 0; r < options.world_size; ++r) {
-      ranks[static_cast<std::size_t>(r)].stream.emplace(
-          Stream::cpu(options.threads_per_rank, r, num_threads() - options.threads_per_rank));
+      ranks[static_cast<std::size_t>(r)].stream.emplace(make_stream(r));
     }
     threads.reserve(ranks.size());
     for (int r = 1; r < options.world_size; ++r) {
       threads.push_back(start_thread(format("the thread of rank {}", r), [this, r] { serve(r); }));
     }
+  }
+
+  Stream make_stream(int r) const {
+    if (options.devices.empty()) {
+      return Stream::cpu(options.threads_per_rank, r, num_threads() - options.threads_per_rank);
+    }
+    return Stream::cuda(options.devices[static_cast<std::size_t>(r)].index);
   }
 
   void serve(int rank) {
@@ -104,6 +114,9 @@ struct RankTeam::Impl {
   void work_on(int rank) {
     Rank& mine = ranks[static_cast<std::size_t>(rank)];
     try {
+      if constexpr (kBuiltWithCuda) {
+        if (!options.devices.empty()) cuda::use_device(mine.stream->device().index);
+      }
       RankContext context{rank, options.world_size, *mine.stream, *mine.comm};
       (*body)(context);
     } catch (const Error& error) {

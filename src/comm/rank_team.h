@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "comm/communicator.h"
 #include "device/stream.h"
@@ -16,6 +17,7 @@ struct RankTeamOptions {
   int world_size = 1;
   int threads_per_rank = 1;  ///< of each rank's CPU stream
   std::string backend = "cpu";
+  std::vector<Device> devices = {};                             ///< by rank; empty: CPUs
   std::chrono::nanoseconds timeout = std::chrono::seconds(10);  ///< of every wait for a peer inside a collective
 };
 
@@ -28,7 +30,8 @@ struct RankContext {
 };
 
 /// Owns the threads of ranks 1 to world_size - 1 and every rank's stream and communicator. Rank 0 works on the thread
-/// that calls run(), which saves two hand-overs and costs nothing at world size 1. run() and rebuild() belong to one
+/// that calls run(), which saves two hand-overs and costs nothing at world size 1. A rank's GPU is made its thread's
+/// current one, rank 0's that of the caller. run() and rebuild() belong to one
 /// thread at a time; abort() may be called by any thread at any time.
 class RankTeam {
  public:
@@ -42,8 +45,8 @@ class RankTeam {
 
   /// Calls body on every rank and returns when all are done. If a rank throws, the group is aborted, so that the others
   /// leave their collectives, and the first cause is thrown here: that rank's exception itself, or the group's Error.
-  /// After that, run() throws the group's Error until rebuild(). A body that works long without collectives should
-  /// look at comm.group().aborted(); run() has to wait for it, and after an abort logs whom it waits for.
+  /// After that, run() throws the group's Error until rebuild(). A body that works long without collectives should look
+  /// at comm.group().aborted(); run() has to wait for it, and after an abort logs whom it waits for.
   void run(const std::function<void(RankContext&)>& body);
 
   /// Cancels the run in progress, or the next: it throws kCancelled with `reason`.

@@ -38,7 +38,6 @@ Stream Stream::cpu(int num_threads, int device_index, int num_rivals) {
 Stream Stream::cuda(int device_index) {
   const Device device{DeviceKind::kCuda, device_index};
   if constexpr (kBuiltWithCuda) {
-    cuda::use_device(device_index);
     return {device, nullptr, cuda::make_stream(device_index)};
   }
   fail(ErrorKind::kUnsupported, "{}: this build has no CUDA", to_string(device));

@@ -17,8 +17,7 @@ class Stream {
   /// A CPU stream: work runs at once, on the calling thread and num_threads - 1 others.
   /// `num_rivals`: threads that work at the same time, such as those of the other ranks.
   static Stream cpu(int num_threads, int device_index = 0, int num_rivals = 0);
-  /// A stream of a GPU, in no order with any other stream. Makes that GPU the calling thread's current one. Throws
-  /// kUnsupported in a build without CUDA.
+  /// A stream of a GPU, in no order with any other stream. Throws kUnsupported in a build without CUDA.
   static Stream cuda(int device_index);
   Stream(Stream&&) noexcept;
   Stream& operator=(Stream&&) noexcept;

@@ -193,14 +193,6 @@ class GemmBench {
   std::vector<std::vector<std::vector<float>>> matrices_;  // of each rank's threads: a, b and c
 };
 
-std::string cpu_name() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("model name")) return line.substr(line.find(": ") + 2);
-  }
-  return "unknown";
-}
-
 Json samples_json(const Samples& samples, const char* unit) {
   return {{"unit", unit}, {"samples", samples.values}, {"median", samples.median()}, {"spread", samples.spread()}};
 }
@@ -246,20 +238,6 @@ double median_share(double work, const Samples& seconds, const Samples& rates) {
     shares.values.push_back(work / seconds.values[i] / rates.values[i]);
   }
   return shares.median();
-}
-
-double Samples::median() const {
-  if (values.empty()) return 0;
-  std::vector<double> sorted = values;
-  std::sort(sorted.begin(), sorted.end());
-  const std::size_t middle = sorted.size() / 2;
-  return sorted.size() % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
-double Samples::spread() const {
-  if (values.empty()) return 0;
-  const auto [low, high] = std::minmax_element(values.begin(), values.end());
-  return (*high - *low) / median();
 }
 
 BenchModelResult bench_model(std::shared_ptr<Model> model, const BenchModelParameters& parameters,
@@ -350,7 +328,7 @@ std::string bench_jsonl(const Model& model, const BenchModelParameters& paramete
   const ModelInfo& info = model.info();
   const Json common = {{"command", command},
                        {"commit", std::string(commit())},
-                       {"machine", format("{}, {} processors", cpu_name(), sysconf(_SC_NPROCESSORS_ONLN))},
+                       {"machine", machine_name()},
                        {"unix_time", static_cast<std::int64_t>(std::time(nullptr))},
                        {"model", info.name},
                        {"world_size", info.tp_size},

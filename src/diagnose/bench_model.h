@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "diagnose/samples.h"
 #include "tandem/model.h"
 
 namespace tandem {
@@ -17,13 +18,6 @@ struct BenchModelParameters {
   int context = 128;  ///< tokens in the cache when decode begins
   int batch = 1;      ///< sequences decoded together
   int samples = 5;
-};
-
-/// A quantity measured several times.
-struct Samples {
-  std::vector<double> values;
-  double median() const;
-  double spread() const;  ///< (largest - smallest) / median
 };
 
 struct BenchModelResult {

@@ -5,7 +5,6 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "diagnose/process_memory.h"
-#include "model/device_list.h"
 #include "model/model_runtime.h"
 
 namespace tandem {
@@ -26,7 +25,7 @@ Json range_json(ShardRange range) {
 }  // namespace
 
 ModelPlan plan_model(const ModelOptions& options) {
-  const std::vector<Device> devices = parse_devices(options.devices, options.tp_size);
+  const std::vector<Device> devices = parse_model_devices(options);
   const OpenedModel opened = open_model(options.model_dir);
   ModelPlan plan{.model = opened.name,
                  .architecture = opened.config.architecture,

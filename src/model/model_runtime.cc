@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "comm/communicator.h"
-#include "model/device_list.h"
+#include "comm/device_list.h"
 #include "model/rope.h"
 
 namespace tandem {
@@ -87,9 +87,19 @@ std::int64_t choose_max_seq_len(const OpenedModel& opened, std::int64_t asked) {
   return asked > 0 ? asked : std::min(limit, kDefaultMaxSeqLen);
 }
 
+std::vector<Device> parse_model_devices(const ModelOptions& options) {
+  std::vector<Device> devices = parse_devices(options.devices, options.tp_size);
+  for (const Device& device : devices) {
+    if (device.is_cpu()) continue;
+    fail_with_hint(ErrorKind::kUnsupported, format("models do not run on {} yet, on CPUs only", to_string(device)),
+                   "use --devices cpu, or leave --devices out");
+  }
+  return devices;
+}
+
 ModelRuntime::ModelRuntime(OpenedModel opened, const ModelOptions& options) : opened_(std::move(opened)) {
   const ModelConfig& config = opened_.config;
-  const std::vector<Device> devices = parse_devices(options.devices, options.tp_size);
+  const std::vector<Device> devices = parse_model_devices(options);
   const int world_size = static_cast<int>(devices.size());
   if (options.max_batch_size < 1 || options.max_seq_len < 0 || options.threads < 0 || !(options.timeout_s > 0) ||
       options.shbuf_size < 0) {

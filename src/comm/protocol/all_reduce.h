@@ -16,6 +16,9 @@ namespace tandem {
 /// Items in polls of several ranks at once: all their loads are in flight before the first is looked at.
 inline constexpr int kPollWidth = 4;
 
+/// Packs of one lane that are loaded before the first is sent on: a load takes as long as many stores.
+inline constexpr int kBatch = 4;
+
 /// sum <- in rank order, those of all other ranks from slots [first_slot + rank] of the own inbox, and `mine`. Whether
 /// all came.
 template <class Packets, DType kDType, class Env>
@@ -100,15 +103,31 @@ TANDEM_HD void all_reduce_one_shot(Env& env, const Area& area, ConstView in, Vie
   const int first_slot = static_cast<int>(turn) * world_size;
   // The buffer of the call before is that of the call after the next.
   const int old_slot = static_cast<int>((turn + 2) % Packets::kBuffers) * world_size;
-  for (std::int64_t i = env.lane(); i < packs; i += env.num_lanes()) {
-    const Pack mine = Packets::clean(in.load(i));
-    put_to_all<Packets>(env, area, first_slot + env.rank(), i, mine);
-    if (i == env.lane()) refill_slots<Packets>(env, area, old_slot, [&](int) { return env.last_num_packs(); });
-    PackSum<kDType> sum;
-    if (!add_contributions<Packets>(env, area, sum, mine, first_slot, i, 0)) return;
-    out.store(i, sum.result());
+  bool refilled = false;
+  for (std::int64_t begin = env.lane(); begin < packs || !refilled; begin += kBatch * env.num_lanes()) {
+    Pack mine[kBatch];
+    TANDEM_UNROLL
+    for (int j = 0; j < kBatch; ++j) {
+      const std::int64_t i = begin + j * env.num_lanes();
+      if (i < packs) mine[j] = Packets::clean(in.load(i));
+    }
+    TANDEM_UNROLL
+    for (int j = 0; j < kBatch; ++j) {
+      const std::int64_t i = begin + j * env.num_lanes();
+      if (i < packs) put_to_all<Packets>(env, area, first_slot + env.rank(), i, mine[j]);
+    }
+    // While the first packets are on their way.
+    if (!refilled) refill_slots<Packets>(env, area, old_slot, [&](int) { return env.last_num_packs(); });
+    refilled = true;
+    TANDEM_UNROLL
+    for (int j = 0; j < kBatch; ++j) {
+      const std::int64_t i = begin + j * env.num_lanes();
+      if (i >= packs) break;
+      PackSum<kDType> sum;
+      if (!add_contributions<Packets>(env, area, sum, mine[j], first_slot, i, 0)) return;
+      out.store(i, sum.result());
+    }
   }
-  if (env.lane() >= packs) refill_slots<Packets>(env, area, old_slot, [&](int) { return env.last_num_packs(); });
   clean_before_wrap<Packets>(env, area, first_slot);
 }
 

@@ -77,11 +77,22 @@ TANDEM_HD bool send_chunks(Env& env, std::int64_t step, const Count& count, cons
     const std::uint32_t sequence = sequence_of(to);
     const int slot = layout.ring_slot(env.block(), me, sequence);
     const std::int64_t packs = count(to);
-    for (std::int64_t i = env.thread(); i < packs; i += env.num_threads()) {
-      if constexpr (Form::kTagged) {
-        LlPackets::put(env, Form::area(layout), to, slot, i, pack_of(to, i), sequence);
-      } else {
-        env.put_words(Form::area(layout), to, slot, i, pack_of(to, i));
+    for (std::int64_t begin = env.thread(); begin < packs; begin += kBatch * env.num_threads()) {
+      Pack batch[kBatch];
+      TANDEM_UNROLL
+      for (int j = 0; j < kBatch; ++j) {
+        const std::int64_t i = begin + j * env.num_threads();
+        if (i < packs) batch[j] = pack_of(to, i);
+      }
+      TANDEM_UNROLL
+      for (int j = 0; j < kBatch; ++j) {
+        const std::int64_t i = begin + j * env.num_threads();
+        if (i >= packs) break;
+        if constexpr (Form::kTagged) {
+          LlPackets::put(env, Form::area(layout), to, slot, i, batch[j], sequence);
+        } else {
+          env.put_words(Form::area(layout), to, slot, i, batch[j]);
+        }
       }
     }
   }
@@ -145,14 +156,23 @@ TANDEM_HD bool receive_chunks(Env& env, std::int64_t step, int phase, const Coun
     const std::uint32_t sequence = sequence_of(from);
     const int slot = layout.ring_slot(env.block(), from, sequence);
     const std::int64_t packs = count(from);
-    for (std::int64_t i = env.thread(); i < packs; i += env.num_threads()) {
-      Pack pack;
-      if constexpr (Form::kTagged) {
-        if (!(ok = get_tagged(env, from, slot, i, sequence, phase, pack))) break;
-      } else {
-        pack = env.get_words(Form::area(layout), slot, i);
+    for (std::int64_t begin = env.thread(); ok && begin < packs; begin += kBatch * env.num_threads()) {
+      Pack batch[kBatch];
+      TANDEM_UNROLL
+      for (int j = 0; j < kBatch; ++j) {
+        const std::int64_t i = begin + j * env.num_threads();
+        if (i >= packs || !ok) break;
+        if constexpr (Form::kTagged) {
+          ok = get_tagged(env, from, slot, i, sequence, phase, batch[j]);
+        } else {
+          batch[j] = env.get_words(Form::area(layout), slot, i);
+        }
       }
-      consume(from, i, pack);
+      TANDEM_UNROLL
+      for (int j = 0; j < kBatch; ++j) {
+        const std::int64_t i = begin + j * env.num_threads();
+        if (ok && i < packs) consume(from, i, batch[j]);
+      }
     }
   }
   if (!env.sync_block(ok)) return false;
@@ -173,21 +193,34 @@ TANDEM_HD bool sum_chunks(Env& env, std::int64_t step, std::int64_t count, const
     if (!wait_for_words(env, 1, all, word_of, sequence_of)) return false;
   }
   bool ok = true;
-  for (std::int64_t i = env.thread(); ok && i < count; i += env.num_threads()) {
-    PackSum<kDType> sum;
+  for (std::int64_t begin = env.thread(); ok && begin < count; begin += kBatch * env.num_threads()) {
+    PackSum<kDType> sums[kBatch];
     for (int r = 0; ok && r < world_size; ++r) {
-      Pack pack;
-      if (r == me) {
-        pack = mine(i);
-      } else if constexpr (Form::kTagged) {
-        const std::uint32_t sequence = sequence_of(r);
-        ok = get_tagged(env, r, layout.ring_slot(env.block(), r, sequence), i, sequence, 1, pack);
-      } else {
-        pack = env.get_words(Form::area(layout), layout.ring_slot(env.block(), r, sequence_of(r)), i);
+      const std::uint32_t sequence = sequence_of(r);
+      const int slot = layout.ring_slot(env.block(), r, sequence);
+      Pack batch[kBatch];
+      TANDEM_UNROLL
+      for (int j = 0; j < kBatch; ++j) {
+        const std::int64_t i = begin + j * env.num_threads();
+        if (i >= count || !ok) break;
+        if (r == me) {
+          batch[j] = mine(i);
+        } else if constexpr (Form::kTagged) {
+          ok = get_tagged(env, r, slot, i, sequence, 1, batch[j]);
+        } else {
+          batch[j] = env.get_words(Form::area(layout), slot, i);
+        }
       }
-      if (ok) sum.add(pack);
+      TANDEM_UNROLL
+      for (int j = 0; j < kBatch; ++j) {
+        if (ok && begin + j * env.num_threads() < count) sums[j].add(batch[j]);
+      }
     }
-    if (ok) consume(i, sum.result());
+    TANDEM_UNROLL
+    for (int j = 0; j < kBatch; ++j) {
+      const std::int64_t i = begin + j * env.num_threads();
+      if (ok && i < count) consume(i, sums[j].result());
+    }
   }
   if (!env.sync_block(ok)) return false;
   empty_chunks(env, step, all);

@@ -138,6 +138,13 @@ std::unique_ptr<Communicator> make_p2p_communicator(const Group& group, int rank
   return std::make_unique<PushCommunicator>("p2p", group, rank, InboxPlace::kPeerMemory);
 }
 
+bool p2p_can_serve(std::span<const Device> devices) {
+  return std::all_of(devices.begin(), devices.end(), [&](const Device& from) {
+    return std::all_of(devices.begin(), devices.end(),
+                       [&](const Device& to) { return from == to || cuda::can_access_peer(from.index, to.index); });
+  });
+}
+
 std::unique_ptr<Communicator> make_native_communicator(const Group& group, int rank) {
   return std::make_unique<PushCommunicator>("native", group, rank, InboxPlace::kHostMemory);
 }

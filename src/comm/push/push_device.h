@@ -33,11 +33,13 @@ struct DeviceWords {
   std::uint32_t reported = 0;  ///< a lane has taken on the record
   /// One counter an area, not one a block: blocks that start at different calls cannot come apart.
   struct Area {
-    std::uint32_t generation = 0;  ///< of the last call
-    std::uint32_t arrived = 0;     ///< blocks of this call that are done
-    std::int64_t last_num_packs = 0;
+    /// 2^16 a call, to which each block adds its part once it has read it. So the calls before this one are the upper
+    /// bits, whether blocks of this call have added already or not, and nobody waits for an arrival.
+    std::uint64_t progress = 0;
+    std::int64_t num_packs[2] = {};  ///< of the last calls, by parity
   } areas[kNumPacketAreas];
 };
+inline constexpr int kProgressBits = 16;
 
 /// One rank's part of a group, an argument of every kernel.
 struct PushRank {

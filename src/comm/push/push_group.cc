@@ -13,16 +13,21 @@
 namespace tandem {
 namespace {
 
-// 512 packs a block and 8 KB; one shot pays off up to 4 MB between two ranks and much less among many, which share
-// the same bytes.
+// Measured on two H200s (bench/results): up to 1 MB in one shot, up to 4 MB in two, above in rings with many blocks and
+// chunks as large as memory allows, since each chunk costs a fence. Among many ranks the same bytes make smaller
+// chunks.
+constexpr std::int64_t kRingBytes = std::int64_t{64} << 20;
+constexpr std::int64_t kOneShotPacks = 64 * 1024;
+constexpr std::int64_t kTwoShotPacks = 256 * 1024;
+
 Rooms rooms_for(int world_size) {
   Rooms rooms;
   rooms.one_shot_tagged = 4 * 1024;
-  rooms.one_shot_sentinel = world_size == 2 ? 256 * 1024 : 32 * 1024;
-  rooms.two_shot_sentinel = 256 * 1024 / world_size;
+  rooms.one_shot_sentinel = kOneShotPacks / (world_size - 1);
+  rooms.two_shot_sentinel = kTwoShotPacks / world_size;
   rooms.ring_tagged = 512;
-  rooms.ring_bulk = 2 * 1024;
-  rooms.ring_blocks = world_size <= 4 ? 64 : 32;
+  rooms.ring_blocks = world_size <= 4 ? 128 : 32;
+  rooms.ring_bulk = kRingBytes / (kPackBytes * kRingSlots * world_size * rooms.ring_blocks);
   return rooms;
 }
 
@@ -87,7 +92,7 @@ PushGroup::PushGroup(const GroupOptions& options, const GpuGroup& gpus, InboxPla
 void PushGroup::set_up(int r, int device, std::uint32_t start) {
   const PushRank& rank = ranks_[static_cast<std::size_t>(r)];
   const InboxLayout& layout = rank.layout;
-  const cuda::OnDevice current(device);
+  const cuda::OnDevice current(device);  // where kernels are launched and loaded
   const Stream stream = Stream::cuda(device);
   const auto fill = [&](void* out, std::uint32_t word, std::int64_t count) {
     TANDEM_CUDA_CALL(static_cast<cudaError_t>(launch_fill(stream.cuda_handle(), out, word, count)));
@@ -99,7 +104,7 @@ void PushGroup::set_up(int r, int device, std::uint32_t start) {
   fill(inbox + layout.packet_bytes(), start, layout.num_words() * InboxLayout::kWordBytes / 4);
   fill(rank.counters, start, std::int64_t{2} * layout.ring_blocks * layout.world_size);
   DeviceWords words;
-  for (DeviceWords::Area& area : words.areas) area.generation = start;
+  for (DeviceWords::Area& area : words.areas) area.progress = std::uint64_t{start} << kProgressBits;
   cuda::copy(stream.cuda_handle(), rank.words, &words, sizeof(words));
   TANDEM_CUDA_CALL(static_cast<cudaError_t>(load_push_kernels()));
   stream.synchronize();

@@ -7,21 +7,38 @@ namespace {
 
 constexpr int kMaxThreads = 512;
 
+/// Makes the compiler read a kernel argument here: the first read of each comes from far away.
+template <class T>
+__device__ void touch(const T& argument) {
+  asm volatile("" ::"l"(static_cast<std::uint64_t>(argument)));
+}
+template <class T>
+__device__ void touch(T* const& argument) {
+  asm volatile("" ::"l"(argument));
+}
+
 /// Runs body(env) as the next call in a packet area and counts it.
 template <class Body>
 __device__ void call_in_area(const PushRank& rank, std::uint32_t operation, PacketArea which, std::int64_t num_packs,
                              const Body& body) {
   DeviceWords::Area& area = rank.words->areas[static_cast<int>(which)];
-  const std::uint32_t generation = advance_generation(area.generation, 1);
-  CudaEnv env(rank, operation, generation, area.last_num_packs);
-  body(env);
-  __syncthreads();
-  if (threadIdx.x != 0) return;
-  // The last block to come here writes: all others have read. The next kernel reads after this one's end.
-  if (atomicAdd(&area.arrived, 1u) + 1 == gridDim.x) {
-    area.arrived = 0;
-    area.generation = generation;
-    area.last_num_packs = num_packs;
+  const std::uint32_t poison = load_relaxed(&rank.words->poison);
+  const std::uint64_t calls = *const_cast<volatile std::uint64_t*>(&area.progress) >> kProgressBits;
+  // Generation 1 follows 0, which is "never", and kLastGeneration.
+  const auto generation = static_cast<std::uint32_t>((calls < kLastGeneration ? calls : calls % kLastGeneration) + 1);
+  const std::int64_t last_num_packs = area.num_packs[calls & 1];
+  __syncthreads();  // all threads of the block have read
+  if (threadIdx.x == 0) {
+    const PackShares parts{std::int64_t{1} << kProgressBits, static_cast<int>(gridDim.x)};
+    atomicAdd(reinterpret_cast<unsigned long long*>(&area.progress),
+              static_cast<unsigned long long>(parts.count(static_cast<int>(blockIdx.x))));
+    if (blockIdx.x == 0) area.num_packs[(calls + 1) & 1] = num_packs;
+  }
+  CudaEnv env(rank, operation, generation, last_num_packs);
+  if (poison == 0) {
+    body(env);
+  } else {
+    env.leave();
   }
 }
 
@@ -29,21 +46,28 @@ template <AllReduceAlgorithm kAlgorithm, DType kDType>
 __global__ void __launch_bounds__(kMaxThreads, 1)
     all_reduce_kernel(const __grid_constant__ PushRank rank, const __grid_constant__ ConstView in,
                       const __grid_constant__ View out, std::uint32_t operation) {
-  overlap_launches();
-  if (dead_on_arrival(rank)) return;
   const InboxLayout& layout = rank.layout;
+  const Area& area = kAlgorithm == AllReduceAlgorithm::kOneShotTagged     ? layout.one_shot_tagged
+                     : kAlgorithm == AllReduceAlgorithm::kOneShotSentinel ? layout.one_shot_sentinel
+                                                                          : layout.two_shot_sentinel;
+  touch(rank.inboxes[rank.rank]);
+  touch(rank.inboxes[rank.rank + 1 < rank.world_size ? rank.rank + 1 : 0]);
+  touch(area.first_packet);
+  touch(rank.words);
+  touch(in.data);
+  touch(out.data);
+  overlap_launches();
   if constexpr (kAlgorithm == AllReduceAlgorithm::kOneShotTagged) {
     call_in_area(rank, operation, PacketArea::kOneShotTagged, in.num_packs(),
-                 [&](CudaEnv& env) { all_reduce_one_shot<LlPackets, kDType>(env, layout.one_shot_tagged, in, out); });
+                 [&](CudaEnv& env) { all_reduce_one_shot<LlPackets, kDType>(env, area, in, out); });
   } else if constexpr (kAlgorithm == AllReduceAlgorithm::kOneShotSentinel) {
-    call_in_area(rank, operation, PacketArea::kOneShotSentinel, in.num_packs(), [&](CudaEnv& env) {
-      all_reduce_one_shot<SentinelPackets, kDType>(env, layout.one_shot_sentinel, in, out);
-    });
+    call_in_area(rank, operation, PacketArea::kOneShotSentinel, in.num_packs(),
+                 [&](CudaEnv& env) { all_reduce_one_shot<SentinelPackets, kDType>(env, area, in, out); });
   } else if constexpr (kAlgorithm == AllReduceAlgorithm::kTwoShotSentinel) {
-    call_in_area(rank, operation, PacketArea::kTwoShotSentinel, in.num_packs(), [&](CudaEnv& env) {
-      all_reduce_two_shot<SentinelPackets, kDType>(env, layout.two_shot_sentinel, in, out);
-    });
+    call_in_area(rank, operation, PacketArea::kTwoShotSentinel, in.num_packs(),
+                 [&](CudaEnv& env) { all_reduce_two_shot<SentinelPackets, kDType>(env, area, in, out); });
   } else {
+    if (dead_on_arrival(rank)) return;
     CudaEnv env(rank, operation, 0, 0);
     ring_all_reduce<BulkChunks, kDType>(env, in, out);
   }

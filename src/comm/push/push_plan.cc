@@ -6,7 +6,7 @@ namespace tandem {
 namespace {
 
 constexpr int kThreads = 512;
-constexpr std::int64_t kTaggedBytes = 16 * 1024;  // above, sentinel packets cost less than tags
+constexpr std::int64_t kTaggedBytes = 8 * 1024;  // above, sentinel packets cost less than tags
 constexpr std::int64_t kTaggedRingBytes = 64 * 1024;
 
 int in_blocks(std::int64_t packs, int most) {

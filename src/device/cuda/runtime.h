@@ -19,6 +19,8 @@ struct DeviceInfo {
   int major = 0, minor = 0;  ///< compute capability
   int num_sms = 0;
   std::size_t total_bytes = 0;
+  /// By its UUID or its PCI address.
+  bool is_named(const std::string& text) const { return text == uuid || text == pci_address; }
 };
 DeviceInfo device_info(int device);
 

@@ -1,4 +1,4 @@
-#include "model/device_list.h"
+#include "comm/device_list.h"
 
 #include <algorithm>
 #include <charconv>
@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "comm/group.h"
+#include "device/cuda/runtime.h"
 
 namespace tandem {
 namespace {
@@ -22,15 +23,29 @@ bool names_gpu(std::string_view name) {
          std::count(name.begin(), name.end(), ':') == 2;  // PCI: domain:bus:device.function
 }
 
+Device find_gpu(const std::string& name) {
+  std::string why_none = "this build has no CUDA";
+  if constexpr (kBuiltWithCuda) {
+    const int num_devices = cuda::num_devices(&why_none);
+    const auto index = parse_index(name.starts_with("cuda:") ? std::string_view(name).substr(5) : name);
+    for (int device = 0; device < num_devices; ++device) {
+      if (index ? *index == device : cuda::device_info(device).is_named(name)) return {DeviceKind::kCuda, device};
+    }
+    if (num_devices > 0) {
+      fail_with_hint(ErrorKind::kNotFound, format("there is no GPU \"{}\"; {} can be used", name, num_devices),
+                     "numbers count from 0, among those that CUDA_VISIBLE_DEVICES leaves; nvidia-smi -L lists UUIDs");
+    }
+  }
+  fail_with_hint(ErrorKind::kUnsupported, format("device \"{}\" is a GPU, and none can be used: {}", name, why_none),
+                 "use --devices cpu, or leave --devices out");
+}
+
 Device parse_device(const std::string& name, int place) {
   if (name == "cpu") return {DeviceKind::kCpu, place};
   if (name.starts_with("cpu:")) {
     if (const auto index = parse_index(std::string_view(name).substr(4))) return {DeviceKind::kCpu, *index};
   }
-  if (names_gpu(name)) {
-    fail_with_hint(ErrorKind::kUnsupported, format("device \"{}\" is a GPU, and this build has no CUDA back-end", name),
-                   "use --devices cpu, or leave --devices out");
-  }
+  if (names_gpu(name)) return find_gpu(name);
   fail_with_hint(ErrorKind::kInvalidArgument, format("\"{}\" is not a device", name),
                  "devices are cpu, cpu:N, a GPU's number, its UUID or its PCI address, separated by commas");
 }
@@ -59,6 +74,12 @@ std::vector<Device> parse_devices(std::span<const std::string> names, int tp_siz
   for (int rank = 0; rank < world_size; ++rank) {
     devices.push_back(any_number ? Device{DeviceKind::kCpu, rank}
                                  : parse_device(names[static_cast<std::size_t>(rank)], rank));
+    if (std::count(devices.begin(), devices.end(), devices.back()) > 1) {
+      fail_with_hint(ErrorKind::kInvalidArgument,
+                     format("device \"{}\" is {}, which is listed already", names[static_cast<std::size_t>(rank)],
+                            to_string(devices.back())),
+                     "give each rank a device of its own");
+    }
   }
   return devices;
 }
