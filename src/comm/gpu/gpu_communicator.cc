@@ -14,6 +14,8 @@ constexpr Clock::duration kSpin = std::chrono::milliseconds(20);
 constexpr Clock::duration kNap = std::chrono::microseconds(50);
 // How long kernels may take to leave once told to: they look every 2^14 polls.
 constexpr Clock::duration kDrain = std::chrono::seconds(1);
+constexpr const char* kSlowRankHint =
+    "if a rank was only slow (a loaded machine, a kernel that was compiled), raise the timeout (--timeout, timeout_s)";
 
 std::uint32_t load(const std::uint32_t& word) {
   return std::atomic_ref<std::uint32_t>(const_cast<std::uint32_t&>(word)).load(std::memory_order_acquire);
@@ -26,16 +28,21 @@ void copy_if_elsewhere(const Stream& stream, void* out, const void* in, std::siz
 
 }  // namespace
 
-GpuCommunicator::GpuCommunicator(const Group& group, int rank)
+GpuCommunicator::GpuCommunicator(const Group& group, int rank, Deadlines deadlines)
     : Communicator(group, rank),
       shared_(std::static_pointer_cast<GpuGroup>(
           group.backend_state("gpu", [&] { return std::make_shared<GpuGroup>(group.options()); }))) {
   if (shared_->rank(rank).joined.exchange(true)) {
     fail(ErrorKind::kInvalidArgument, "rank {} has a communicator in this group already", rank);
   }
+  if (deadlines == Deadlines::kOnHost) watch_.emplace(device());
 }
 
 GpuCommunicator::~GpuCommunicator() {
+  depart();
+}
+
+void GpuCommunicator::depart() {
   shared_->rank(rank()).departed.store(true);
   shared_->barrier.ring();
 }
@@ -87,6 +94,7 @@ void GpuCommunicator::do_all_reduce(const Stream& stream, Tensor out, ConstTenso
   if (x.num_elements() == 0) return;
   if (world_size() == 1) return copy_if_elsewhere(stream, out.raw(), x.raw(), x.bytes());
   queue_all_reduce(stream, out, x, operation);
+  watch(stream, operation);
 }
 
 void GpuCommunicator::do_all_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares) {
@@ -95,6 +103,7 @@ void GpuCommunicator::do_all_gather(const Stream& stream, Tensor out, ConstTenso
   if (out.num_elements() == 0) return;
   if (world_size() == 1) return copy_if_elsewhere(stream, out.raw(), shard.raw(), shard.bytes());
   queue_all_gather(stream, out, shard, shares, operation);
+  watch(stream, operation);
 }
 
 void GpuCommunicator::do_reduce_scatter(const Stream& stream, Tensor out, ConstTensor x, const Shares& shares) {
@@ -103,12 +112,15 @@ void GpuCommunicator::do_reduce_scatter(const Stream& stream, Tensor out, ConstT
   if (x.num_elements() == 0) return;
   if (world_size() == 1) return copy_if_elsewhere(stream, out.raw(), x.raw(), x.bytes());
   queue_reduce_scatter(stream, out, x, shares, operation);
+  watch(stream, operation);
 }
 
 void GpuCommunicator::do_broadcast(const Stream& stream, Tensor x, int root) {
   const std::uint32_t operation =
       begin(&stream, {.op = Collective::kBroadcast, .dtype = x.dtype(), .root = root, .count = x.num_elements()});
-  if (x.num_elements() > 0 && world_size() > 1) queue_broadcast(stream, x, root, operation);
+  if (x.num_elements() == 0 || world_size() == 1) return;
+  queue_broadcast(stream, x, root, operation);
+  watch(stream, operation);
 }
 
 void GpuCommunicator::do_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares, int root) {
@@ -117,18 +129,23 @@ void GpuCommunicator::do_gather(const Stream& stream, Tensor out, ConstTensor sh
   if (shares.begin(world_size()) == 0) return;
   if (world_size() == 1) return copy_if_elsewhere(stream, out.raw(), shard.raw(), shard.bytes());
   queue_gather(stream, out, shard, shares, root, operation);
+  watch(stream, operation);
 }
 
 void GpuCommunicator::do_send(const Stream& stream, ConstTensor x, int to) {
   const std::uint32_t operation =
       begin(&stream, {.op = Collective::kSend, .dtype = x.dtype(), .root = to, .count = x.num_elements()});
-  if (x.num_elements() > 0) queue_send(stream, x, to, operation);
+  if (x.num_elements() == 0) return;
+  queue_send(stream, x, to, operation);
+  watch(stream, operation);
 }
 
 void GpuCommunicator::do_recv(const Stream& stream, Tensor x, int from) {
   const std::uint32_t operation =
       begin(&stream, {.op = Collective::kRecv, .dtype = x.dtype(), .root = from, .count = x.num_elements()});
-  if (x.num_elements() > 0) queue_recv(stream, x, from, operation);
+  if (x.num_elements() == 0) return;
+  queue_recv(stream, x, from, operation);
+  watch(stream, operation);
 }
 
 void GpuCommunicator::do_barrier() {
@@ -155,7 +172,7 @@ void GpuCommunicator::do_barrier() {
     const double seconds = std::chrono::duration<double>(group().options().timeout).count();
     group().abort(rank(),
                   format("barrier, call {}, timed out after {:g} s: rank {} waits for {}\n  {}", number, seconds,
-                         rank(), late_ranks(-1), backend()),
+                         rank(), late_ranks(-1, number), backend()),
                   ErrorKind::kTimeout);
   }
   throw_cause(nullptr);
@@ -167,6 +184,7 @@ void GpuCommunicator::do_synchronize(const Stream& stream) {
     check_words();
     check_departures();
     check_backend();
+    check_watch(start);
     if (group().aborted()) throw_cause(&stream);
     if (Clock::now() - start > kSpin) {
       std::this_thread::sleep_for(kNap);
@@ -177,6 +195,41 @@ void GpuCommunicator::do_synchronize(const Stream& stream) {
   check_words();
   check_backend();
   if (group().aborted()) throw_cause(&stream);
+}
+
+void GpuCommunicator::watch(const Stream& stream, std::uint32_t operation) {
+  if (watch_) watch_->add(stream.cuda_handle(), operation);
+}
+
+void GpuCommunicator::check_watch(Clock::time_point waiting_since) {
+  if (!watch_) return;
+  const std::optional<CallWatch::Call> oldest = watch_->oldest(waiting_since);
+  if (oldest && Clock::now() - oldest->since > group().options().timeout) abort_late(oldest->operation);
+}
+
+void GpuCommunicator::abort_late(std::uint32_t operation) {
+  const GpuGroup::Rank& mine = shared_->rank(rank());
+  const auto is_message = [](const Call& call) { return call.op == Collective::kSend || call.op == Collective::kRecv; };
+  const std::optional<Call> call = mine.operations.find(operation);
+  std::string what = call ? describe(*call, world_size()) : "a collective", late;
+  if (call && is_message(*call)) {
+    late = format("rank {}", call->root);
+  } else {
+    std::uint32_t number = mine.calls.count();  // of the late one: less the collectives queued since
+    for (std::uint32_t later = operation + 1; later <= mine.operations.count(); ++later) {
+      const std::optional<Call> other = mine.operations.find(later);
+      if (other && !is_message(*other)) --number;
+    }
+    what += format(", call {},", number);
+    late = late_ranks(-1, number);
+    // All have called: a GPU is at fault, or what lies between two of them.
+    if (late.empty()) late = "a rank that has called it too";
+  }
+  const double seconds = std::chrono::duration<double>(group().options().timeout).count();
+  group().abort(rank(),
+                format("{} timed out after {:g} s: rank {} waits for {}\n  {}; operation {}", what, seconds, rank(),
+                       late, backend(), operation),
+                ErrorKind::kTimeout, kSlowRankHint);
 }
 
 // A rank that left without making the calls that this one has queued will never answer them.
@@ -195,16 +248,16 @@ void GpuCommunicator::check_departures() {
   }
 }
 
-/// "rank 3", "ranks 3, 15": those that have made fewer calls than this one, and `at_least`, if it is a rank.
-std::string GpuCommunicator::late_ranks(int at_least) const {
-  const std::uint32_t mine = shared_->rank(rank()).calls.count();
+/// "rank 3", "ranks 3, 15": those that have not come to call `number`, and `at_least`, if it is a rank. Empty if there
+/// are none.
+std::string GpuCommunicator::late_ranks(int at_least, std::uint32_t number) const {
   std::string names;
   int count = 0;
   for (int r = 0; r < world_size(); ++r) {
-    if (r == rank() || (r != at_least && shared_->rank(r).calls.count() >= mine)) continue;
+    if (r == rank() || (r != at_least && shared_->rank(r).calls.count() >= number)) continue;
     names += format("{}{}", count++ > 0 ? ", " : "", r);
   }
-  return format("rank{} {}", count > 1 ? "s" : "", names);
+  return names.empty() ? names : format("rank{} {}", count > 1 ? "s" : "", names);
 }
 
 void GpuCommunicator::check_words() {
@@ -219,16 +272,15 @@ void GpuCommunicator::check_words() {
       if (r != rank() && Clock::now() + kDrain * 9 / 10 < deadline) continue;  // its own thread knows best who was late
       const std::optional<Call> call = shared_->rank(r).operations.find(record.operation);
       const double seconds = std::chrono::duration<double>(group().options().timeout).count();
-      const std::string late = r == rank() ? late_ranks(record.peer) : format("rank {}", record.peer);
+      const std::string late =
+          r == rank() ? late_ranks(record.peer, shared_->rank(r).calls.count()) : format("rank {}", record.peer);
       group().abort(
           r,
           format("{} timed out after {:g} s: rank {} waits for {}\n  {}; operation {}, generation {}, phase {}, "
                  "block {}",
                  call ? describe(*call, world_size()) : "a collective", seconds, r, late, backend(), record.operation,
                  record.generation, record.phase, record.block),
-          ErrorKind::kTimeout,
-          "if a rank was only slow (a loaded machine, a kernel that was compiled), raise the timeout "
-          "(--timeout, timeout_s)");
+          ErrorKind::kTimeout, kSlowRankHint);
     }
     if (group().aborted()) return;
     std::this_thread::yield();

@@ -4,12 +4,20 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "comm/communicator.h"
+#include "comm/gpu/call_watch.h"
 #include "comm/gpu/gpu_group.h"
 
 namespace tandem {
+
+/// Who notices that a call takes longer than the group's timeout.
+enum class Deadlines {
+  kInKernels,  ///< the kernels: they leave a WaitRecord
+  kOnHost,     ///< the rank's thread, while it waits for the stream; the back-end's wake_all() then ends the kernels
+};
 
 class GpuCommunicator : public Communicator {
  public:
@@ -17,9 +25,19 @@ class GpuCommunicator : public Communicator {
 
  protected:
   /// Throws as GpuGroup does, and kInvalidArgument for a second communicator of one rank.
-  GpuCommunicator(const Group& group, int rank);
+  GpuCommunicator(const Group& group, int rank, Deadlines deadlines);
   GpuGroup& shared() const { return *shared_; }
   int device() const { return shared_->device(rank()); }
+
+  /// Tells the peers that this rank makes no more calls. For destructors of back-ends that take their time.
+  void depart();
+  /// Aborts the group if a rank has left that this one needs.
+  void check_departures();
+  /// Aborts the group because `operation` has taken too long, naming the ranks that have not come to it.
+  void abort_late(std::uint32_t operation);
+  /// Only in an aborted group. After what is queued on `stream` has left, so that nobody touches the caller's tensors
+  /// any more.
+  [[noreturn]] void throw_cause(const Stream* stream);
 
  private:
   // What a back-end queues. Counts are above 0, the world has more than one rank; `operation` is for WaitRecord.
@@ -50,13 +68,13 @@ class GpuCommunicator : public Communicator {
   std::uint32_t begin(const Stream* stream, const Call& call);
   void compare_calls(const Call& call, std::uint32_t number);
   void compare_messages(const Call& call);
+  void watch(const Stream& stream, std::uint32_t operation);
   void check_words();
-  void check_departures();
-  std::string late_ranks(int at_least) const;
-  /// After what is queued on `stream` has left, so that nobody touches the caller's tensors any more.
-  [[noreturn]] void throw_cause(const Stream* stream);
+  void check_watch(Clock::time_point waiting_since);
+  std::string late_ranks(int at_least, std::uint32_t number) const;
 
   std::shared_ptr<GpuGroup> shared_;
+  std::optional<CallWatch> watch_;  // if deadlines are kept on the host
 };
 
 }  // namespace tandem

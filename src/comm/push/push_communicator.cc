@@ -35,7 +35,7 @@ Places places_of(DType dtype, const Shares& shares, int world_size) {
 class PushCommunicator final : public GpuCommunicator {
  public:
   PushCommunicator(std::string_view backend, const Group& group, int rank, InboxPlace place)
-      : GpuCommunicator(group, rank),
+      : GpuCommunicator(group, rank, Deadlines::kInKernels),
         backend_(backend),
         memory_(std::static_pointer_cast<PushGroup>(group.backend_state(
             backend, [&] { return std::make_shared<PushGroup>(group.options(), shared(), place); }))) {}

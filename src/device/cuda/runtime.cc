@@ -276,6 +276,13 @@ void Event::synchronize() const {
   TANDEM_CUDA_CALL(cudaEventSynchronize(static_cast<cudaEvent_t>(event_)));
 }
 
+bool Event::is_done() const {
+  const cudaError_t error = cudaEventQuery(static_cast<cudaEvent_t>(event_));
+  if (error == cudaErrorNotReady) return false;
+  TANDEM_CUDA_CALL(error);
+  return true;
+}
+
 double Event::microseconds(const Event& begin, const Event& end) {
   float milliseconds = 0;
   TANDEM_CUDA_CALL(cudaEventElapsedTime(&milliseconds, static_cast<cudaEvent_t>(begin.event_),

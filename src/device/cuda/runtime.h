@@ -97,6 +97,8 @@ class Event {
   ~Event();
   void record(void* stream);
   void synchronize() const;
+  /// Whether the stream has come to the moment that was recorded last. Throws what went wrong before it.
+  bool is_done() const;
   /// Between two recorded events that are done.
   static double microseconds(const Event& begin, const Event& end);
 
