@@ -23,6 +23,7 @@ THIRD_PARTY = {
     "cblas.h": r"src/(kernels|diagnose)/.*\.cc",
     "histedit.h": r"src/cli/.*\.cc",
     "cuda": r"src/(device|comm|kernels)/.*\.(cc|cu|cuh)",
+    "nccl.h": r"src/comm/nccl/\w+_test\.cc",
     "gtest/": _TESTS,
     "gmock/": _TESTS,
 }
