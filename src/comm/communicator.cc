@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "comm/cpu/cpu_communicator.h"
+#include "comm/nccl/nccl_communicator.h"
 #include "comm/push/push_communicator.h"
 
 namespace tandem {
@@ -176,6 +177,7 @@ std::unique_ptr<Communicator> make_communicator(std::string_view backend, const 
   if constexpr (kBuiltWithCuda) {
     if (backend == "p2p") return make_p2p_communicator(group, rank);
     if (backend == "native") return make_native_communicator(group, rank);
+    if (backend == "nccl") return make_nccl_communicator(group, rank);
   }
   std::string known;
   for (const std::string_view name : kBackends) known += format("{}{}", known.empty() ? "" : ", ", name);

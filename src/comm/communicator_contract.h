@@ -22,6 +22,7 @@ struct Case {
   int world_size;
   bool sums_in_rank_order;  ///< f32 accumulation in rank order, one rounding: the bits of every sum are known
   std::function<std::unique_ptr<Rig>()> make_rig;
+  std::function<std::string()> why_skipped = {};  ///< empty, or returns nothing: it can run here
   friend void PrintTo(const Case& value, std::ostream* out) {
     *out << value.backend << ", " << value.world_size << " ranks";
   }
@@ -31,7 +32,7 @@ inline std::vector<Case> contract_cases(const std::string& backend, bool sums_in
                                         const std::function<std::unique_ptr<Rig>()>& make_rig) {
   std::vector<Case> cases;
   for (const int world_size : {1, 2, 3, 4, 5, 8, 16}) {
-    cases.push_back({backend, world_size, sums_in_rank_order, make_rig});
+    cases.push_back({backend, world_size, sums_in_rank_order, make_rig, {}});
   }
   return cases;
 }
@@ -42,6 +43,10 @@ inline std::string contract_case_name(const testing::TestParamInfo<Case>& info) 
 
 class CommunicatorContract : public testing::TestWithParam<Case> {
  protected:
+  void SetUp() override {
+    if (!GetParam().why_skipped) return;
+    if (const std::string reason = GetParam().why_skipped(); !reason.empty()) GTEST_SKIP() << reason;
+  }
   int world_size() const { return GetParam().world_size; }
   /// The rank that misbehaves in tests of faults.
   int culprit() const { return world_size() - 1; }
