@@ -123,7 +123,7 @@ struct CommandLine {
     command
         .add_option("--op", bench_comm.ops, "all_reduce (default), all_gather, reduce_scatter, broadcast, gather; all")
         ->delimiter(',');
-    command.add_option("--backends", bench_comm.backends, "p2p, native, cpu; absent: all that work here")
+    command.add_option("--backends", bench_comm.backends, "p2p, nccl, native, cpu; absent: all that work here")
         ->delimiter(',');
     command.add_option("--sizes", bench_comm.sizes,
                        "of the whole tensor: FROM:TO in steps of four (1K:256M), or a list");

@@ -167,6 +167,7 @@ std::vector<std::string> get_available_backends(std::span<const Device> devices)
   std::vector<std::string> backends;
   if constexpr (kBuiltWithCuda) {
     if (all_gpu && p2p_can_serve(devices)) backends.push_back("p2p");
+    if (all_gpu && nccl_can_serve()) backends.push_back("nccl");
     if (all_gpu) backends.push_back("native");
   }
   return backends;

@@ -344,6 +344,16 @@ class NcclCommunicator final : public GpuCommunicator {
 
 }  // namespace
 
+bool nccl_can_serve() {
+  try {
+    nccl();
+    return true;
+  } catch (const Error& error) {
+    log(LogLevel::kInfo, Subsystem::kComm, "nccl cannot be used: {}", error.what());
+    return false;
+  }
+}
+
 std::unique_ptr<Communicator> make_nccl_communicator(const Group& group, int rank) {
   return std::make_unique<NcclCommunicator>(group, rank);
 }

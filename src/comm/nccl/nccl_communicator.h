@@ -14,4 +14,7 @@ namespace tandem {
 /// rounded after each addition.
 std::unique_ptr<Communicator> make_nccl_communicator(const Group& group, int rank);
 
+/// Whether there is an NCCL that we can use.
+bool nccl_can_serve();
+
 }  // namespace tandem
