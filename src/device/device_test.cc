@@ -81,6 +81,8 @@ TEST(ThreadPool, SaysWhichThreadCannotBeStarted) {
 
 TEST(ThreadPool, PollsOnlyWhereAllThreadsHaveACore) {
   const auto cores = static_cast<int>(std::thread::hardware_concurrency());
+  EXPECT_TRUE(has_core_each(cores));
+  EXPECT_FALSE(has_core_each(cores + 1));
   EXPECT_TRUE(ThreadPool(1).polls());
   EXPECT_FALSE(ThreadPool(cores + 1).polls());
   EXPECT_FALSE(ThreadPool(1, cores).polls());  // alone it has one, the other ranks' threads take it

@@ -299,6 +299,12 @@ class Arguments(CliTest):
         self.assertIn("nothing", error["message"])
         self.assertTrue(error["hint"])
 
+    def test_json_reports_errors_of_flags_as_json_too(self):
+        for flags in (("--temperature", "-1"), ("--no-such-flag",)):
+            result = tandem("run", GGUF, "-p", "Hello", "--json", *flags)
+            self.assertEqual(result.returncode, 2)
+            self.assertEqual(json.loads(result.stdout)["error"]["kind"], "invalid-argument")
+
 
 if __name__ == "__main__":
     unittest.main()

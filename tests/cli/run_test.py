@@ -75,6 +75,10 @@ class Run(CliTest):
         self.assertNotEqual(report(model.path, *arguments, "--seed", "4")["token_ids"], sampled)
         greedy = report(model.path, *arguments, "--temperature", "0", "--seed", "3")["token_ids"]
         self.assertEqual(report(model.path, *arguments, "--temperature", "0", "--seed", "4")["token_ids"], greedy)
+        # A temperature without do_sample is none.
+        model.edit_json("generation_config.json", lambda config: config.update(do_sample=False))
+        for seed in ("3", "4"):
+            self.assertEqual(report(model.path, *arguments, "--seed", seed)["token_ids"], greedy)
 
     def test_the_guides_variable_turns_the_communication_log_on(self):
         arguments = ("run", GGUF, "-p", "Hello", *GREEDY, "--tp", "2")
@@ -118,6 +122,31 @@ class Others(CliTest):
         compared = subprocess.run([sys.executable, ROOT / "tools/dev", "compare", *targets], capture_output=True, text=True)
         self.assertEqual(compared.returncode, 0, compared.stderr)
         self.assertEqual(len(compared.stdout.splitlines()), 1 + len(records), compared.stdout)
+
+    def test_bench_comm_checks_and_times_every_operation(self):
+        plot = self.folder / "plot.svg"
+        lines = self.folder / "lines.jsonl"
+        result = tandem("bench", "comm", "--devices", "cpu", "--tp", "3", "--op", "all", "--sizes", "1K,64K", "--calls", "3",
+                        "--samples", "2", "--json", lines, "--plot", plot)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(result.stdout.count(" ok\n"), 10, result.stdout)
+        records = [json.loads(line) for line in lines.read_text().splitlines()]
+        self.assertEqual({(record["name"], record["bytes"]) for record in records},
+                         {(op, size) for op in ("all_reduce", "all_gather", "reduce_scatter", "broadcast", "gather")
+                          for size in (1024, 65536)})
+        for record in records:
+            self.assertEqual((record["world_size"], record["backend"], len(record["samples"])), (3, "cpu", 2))
+            self.assertGreater(record["median"], 0)
+            self.assertIn("--devices cpu", record["command"])
+        self.assertIn("<svg", plot.read_text())
+
+    def test_bench_comm_refuses_what_it_does_not_know(self):
+        for flags, word in (((("--op"), "all_to_all"), "all_to_all"), (("--sizes", "1K:x"), "x"), (("--sizes", ""), ""),
+                            (("--dtype", "q4_0"), "q4_0"), (("--backends", "mpi"), "mpi"), (("--devices", "99,98"), "99")):
+            result = tandem("bench", "comm", "--devices", "cpu", "--tp", "2", *flags)
+            self.assertEqual(result.returncode, 2, f"{flags}: {result.stdout}{result.stderr}")
+            self.assertIn(word, result.stderr)
+            self.assertIn("\nhint: ", result.stderr)
 
     def test_bench_records_a_command_that_repeats_it(self):
         config = Folder(self.folder, "it's a model").path / "config.json"

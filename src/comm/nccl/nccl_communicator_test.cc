@@ -66,6 +66,7 @@ TEST_F(NcclCommunicator, OneThreadMayMakeAllRanksOneAfterTheOther) {
   std::vector<std::jthread> threads;
   for (const auto& comm : comms) {
     threads.emplace_back([&comm] {
+      cuda::use_device(comm->rank());
       const Stream stream = Stream::cuda(comm->rank());
       EXPECT_NO_THROW(perform(*comm, stream, {.op = Op::kAllReduce, .count = 576}));
     });

@@ -16,14 +16,14 @@ namespace {
 // Measured on two H200s (bench/results): up to 1 MB in one shot, up to 4 MB in two, above in rings with many blocks and
 // chunks as large as memory allows, since each chunk costs a fence. Among many ranks the same bytes make smaller
 // chunks.
-constexpr std::int64_t kRingBytes = std::int64_t{64} << 20;
+constexpr std::int64_t kRingBytes = std::int64_t{128} << 20;
 constexpr std::int64_t kOneShotPacks = 64 * 1024;
 constexpr std::int64_t kTwoShotPacks = 256 * 1024;
 
 Rooms rooms_for(int world_size) {
   Rooms rooms;
   rooms.one_shot_tagged = 4 * 1024;
-  rooms.one_shot_sentinel = kOneShotPacks / (world_size - 1);
+  rooms.one_shot_sentinel = kOneShotPacks / std::max(1, world_size - 1);
   rooms.two_shot_sentinel = kTwoShotPacks / world_size;
   rooms.ring_tagged = 512;
   rooms.ring_blocks = world_size <= 4 ? 128 : 32;
