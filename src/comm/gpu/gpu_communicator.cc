@@ -51,17 +51,18 @@ std::uint32_t GpuCommunicator::begin(const Stream* stream, const Call& call) {
   GpuGroup::Rank& mine = shared_->rank(rank());
   const std::uint32_t operation = mine.operations.add(call);
   const bool message = call.op == Collective::kSend || call.op == Collective::kRecv;
+  // A call in a dead group is not announced: a peer may take it for the arrival that completes its barrier.
+  if (group().aborted()) throw_cause(stream, mine.calls.count() + (message ? 0 : 1));
   const std::uint32_t number = message ? 0 : mine.calls.add(call);
   log(LogLevel::kTrace, Subsystem::kComm, "rank {}: {} ({})", rank(), describe(call, world_size()), backend());
   shared_->barrier.ring();
-  if (group().aborted()) throw_cause(stream);
-  message ? compare_messages(call) : compare_calls(call, number);
-  if (group().aborted()) throw_cause(stream);
+  if (!(message ? same_message(call) : same_call(call, number))) throw_cause(stream, mine.calls.count());
+  // An abort from now on does not undo a barrier that all have reached; what is queued leaves by itself.
   cuda::use_device(device());
   return operation;
 }
 
-void GpuCommunicator::compare_calls(const Call& call, std::uint32_t number) {
+bool GpuCommunicator::same_call(const Call& call, std::uint32_t number) {
   for (int r = 0; r < world_size(); ++r) {
     const std::optional<Call> theirs = shared_->rank(r).calls.find(number);
     if (!theirs || *theirs == call) continue;
@@ -71,21 +72,23 @@ void GpuCommunicator::compare_calls(const Call& call, std::uint32_t number) {
       text += format("\n  rank {}: {}", q, known ? describe(*known, world_size()) : "has not called yet");
     }
     group().abort(-1, text, ErrorKind::kInternal);
-    return;
+    return false;
   }
+  return true;
 }
 
-void GpuCommunicator::compare_messages(const Call& call) {
+bool GpuCommunicator::same_message(const Call& call) {
   const bool sends = call.op == Collective::kSend;
   const int from = sends ? rank() : call.root, to = sends ? call.root : rank();
   const std::uint32_t number = shared_->messages(call.op, from, to).add(call);
   const std::optional<Call> sent = shared_->messages(Collective::kSend, from, to).find(number);
   const std::optional<Call> received = shared_->messages(Collective::kRecv, from, to).find(number);
-  if (!sent || !received || (sent->dtype == received->dtype && sent->count == received->count)) return;
+  if (!sent || !received || (sent->dtype == received->dtype && sent->count == received->count)) return true;
   group().abort(rank(),
                 format("ranks disagree about a message ({}):\n  rank {}: {}\n  rank {}: {}", backend(), from,
                        describe(*sent, world_size()), to, describe(*received, world_size())),
                 ErrorKind::kInternal);
+  return false;
 }
 
 void GpuCommunicator::do_all_reduce(const Stream& stream, Tensor out, ConstTensor x) {
@@ -165,8 +168,11 @@ void GpuCommunicator::do_barrier() {
   };
   const bool in_time = shared_->barrier.wait([&] { return all_here() || group().aborted() || lost(); },
                                              std::chrono::microseconds(20), Clock::now() + group().options().timeout);
-  if (all_here()) return;
-  if (group().aborted()) throw_cause(nullptr);
+  if (all_here()) {
+    if (!same_call({.op = Collective::kBarrier}, number)) throw_cause(nullptr, number);
+    return;
+  }
+  if (group().aborted()) throw_cause(nullptr, number);
   check_departures();
   if (!in_time && !group().aborted()) {
     const double seconds = std::chrono::duration<double>(group().options().timeout).count();
@@ -175,7 +181,7 @@ void GpuCommunicator::do_barrier() {
                          rank(), late_ranks(-1, number), backend()),
                   ErrorKind::kTimeout);
   }
-  throw_cause(nullptr);
+  throw_cause(nullptr, number);
 }
 
 void GpuCommunicator::do_synchronize(const Stream& stream) {
@@ -289,17 +295,16 @@ void GpuCommunicator::check_words() {
                 ErrorKind::kInternal);
 }
 
-void GpuCommunicator::throw_cause(const Stream* stream) {
+void GpuCommunicator::throw_cause(const Stream* stream, std::uint32_t call_number) {
   if (stream != nullptr && !cuda::is_capturing(stream->cuda_handle())) {
     const Clock::time_point deadline = Clock::now() + kDrain;
     while (!cuda::is_done(device(), stream->cuda_handle()) && Clock::now() < deadline) std::this_thread::yield();
   }
-  const std::uint32_t number = shared_->rank(rank()).operations.count();
-  const std::optional<Call> call = shared_->rank(rank()).operations.find(number);
+  const GpuGroup::Rank& mine = shared_->rank(rank());
+  const std::optional<Call> call = mine.operations.find(mine.operations.count());
   if (!call) group().throw_cause();
-  const std::uint32_t calls = shared_->rank(rank()).calls.count();
-  group().throw_cause(
-      format("rank {} was in {}, call {} ({})", rank(), describe(*call, world_size()), calls, backend()));
+  group().throw_cause(format("rank {} was in {}, call {} ({})", rank(), describe(*call, world_size()),
+                             call_number != 0 ? call_number : mine.calls.count(), backend()));
 }
 
 }  // namespace tandem

@@ -36,8 +36,8 @@ class GpuCommunicator : public Communicator {
   /// Aborts the group because `operation` has taken too long, naming the ranks that have not come to it.
   void abort_late(std::uint32_t operation);
   /// Only in an aborted group. After what is queued on `stream` has left, so that nobody touches the caller's tensors
-  /// any more.
-  [[noreturn]] void throw_cause(const Stream* stream);
+  /// any more. `call_number`: 0 for the last call.
+  [[noreturn]] void throw_cause(const Stream* stream, std::uint32_t call_number = 0);
 
  private:
   // What a back-end queues. Counts are above 0, the world has more than one rank; `operation` is for WaitRecord.
@@ -66,8 +66,9 @@ class GpuCommunicator : public Communicator {
 
   /// Announces a call; throws if the group is dead or others call something else. Returns its operation number.
   std::uint32_t begin(const Stream* stream, const Call& call);
-  void compare_calls(const Call& call, std::uint32_t number);
-  void compare_messages(const Call& call);
+  /// Whether all ranks that have made call `number` have made this one; ends the group if not.
+  bool same_call(const Call& call, std::uint32_t number);
+  bool same_message(const Call& call);
   void watch(const Stream& stream, std::uint32_t operation);
   void check_words();
   void check_watch(Clock::time_point waiting_since);
