@@ -216,8 +216,8 @@ int main_with(int argc, char** argv) {
     std::string hint = suggestion(line.app, argc, argv);
     if (hint.empty()) hint = "tandem --help, or tandem COMMAND --help, shows what there is";
     // Of `bench` it names a file.
-    const bool json = std::find(argv, argv + argc, std::string_view("--json")) != argv + argc &&
-                      std::string_view(argv[1]) != "bench";
+    const bool json =
+        std::find(argv, argv + argc, std::string_view("--json")) != argv + argc && std::string_view(argv[1]) != "bench";
     return report_error(Error(ErrorKind::kInvalidArgument, error.what(), hint), json);
   }
   InterruptThread interrupt;
