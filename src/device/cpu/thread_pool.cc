@@ -38,13 +38,16 @@ struct ThreadPool::Shared {
   struct Work {
     std::int64_t count = 0;
     std::int64_t chunk = 0;
-    std::int64_t num_chunks = 0;
     const std::function<void(std::int64_t, std::int64_t)>* body = nullptr;
   };
-  Work work;                                             // written before `generation`, read after it
-  alignas(64) std::atomic<std::uint32_t> generation{0};  // one more for each region; workers wait on it
-  alignas(64) std::atomic<std::uint32_t> pending{0};     // workers still inside the region; the caller waits on it
-  alignas(64) std::atomic<std::int64_t> next_chunk{0};
+  // A region is over when its chunks are done, whoever has done them: on a busy machine a worker may wake late, and
+  // finds nothing left, or the next region. So a chunk is taken by one addition to `ticket`, which says how many there
+  // are as well; only who has taken one reads `work`, which stays as it is until all are done.
+  Work work;
+  static constexpr int kTicketBits = 32;
+  alignas(64) std::atomic<std::uint64_t> ticket{0};       // chunks of the region << 32 | chunks taken, or tried to
+  alignas(64) std::atomic<std::uint32_t> chunks_done{0};  // the caller waits on it
+  alignas(64) std::atomic<std::uint32_t> generation{0};   // one more for each region; workers wait on it
   std::atomic<bool> stop{false};
   int num_polls = 0;
   std::mutex error_mutex;
@@ -59,7 +62,11 @@ struct ThreadPool::Shared {
   }
 
   void run() {
-    for (std::int64_t chunk; (chunk = next_chunk.fetch_add(1, std::memory_order_relaxed)) < work.num_chunks;) {
+    while (true) {
+      const std::uint64_t taken = ticket.fetch_add(1, std::memory_order_acq_rel);
+      const auto chunk = static_cast<std::int64_t>(taken & ((std::uint64_t{1} << kTicketBits) - 1));
+      const auto num_chunks = static_cast<std::int64_t>(taken >> kTicketBits);
+      if (chunk >= num_chunks) return;
       const std::int64_t begin = chunk * work.chunk;
       try {
         (*work.body)(begin, std::min(work.count, begin + work.chunk));
@@ -70,6 +77,7 @@ struct ThreadPool::Shared {
           error_chunk = chunk;
         }
       }
+      if (chunks_done.fetch_add(1, std::memory_order_acq_rel) + 1 == num_chunks) chunks_done.notify_one();
     }
   }
 
@@ -84,10 +92,9 @@ struct ThreadPool::Shared {
   void worker() {
     for (std::uint32_t seen = 0;;) {
       wait_change(generation, seen);
-      ++seen;
+      seen = generation.load(std::memory_order_acquire);
       if (stop.load(std::memory_order_relaxed)) return;
       run();
-      if (pending.fetch_sub(1, std::memory_order_acq_rel) == 1) pending.notify_one();
     }
   }
 };
@@ -120,14 +127,15 @@ void ThreadPool::parallel_for(std::int64_t count, std::int64_t grain,
   const std::int64_t pieces = num_threads_ * kChunksPerThread;
   const std::int64_t chunk = std::max(grain, (count + pieces - 1) / pieces);
   Shared& shared = *shared_;
-  shared.work = {count, chunk, (count + chunk - 1) / chunk, &body};
-  shared.next_chunk.store(0, std::memory_order_relaxed);
-  shared.pending.store(static_cast<std::uint32_t>(num_threads_ - 1), std::memory_order_relaxed);
+  const auto num_chunks = static_cast<std::uint32_t>((count + chunk - 1) / chunk);
+  shared.work = {count, chunk, &body};
+  shared.chunks_done.store(0, std::memory_order_relaxed);
+  shared.ticket.store(std::uint64_t{num_chunks} << Shared::kTicketBits, std::memory_order_release);
   shared.generation.fetch_add(1, std::memory_order_release);
   shared.generation.notify_all();
   shared.run();
-  for (std::uint32_t left; (left = shared.pending.load(std::memory_order_acquire)) != 0;) {
-    shared.wait_change(shared.pending, left);
+  for (std::uint32_t done; (done = shared.chunks_done.load(std::memory_order_acquire)) != num_chunks;) {
+    shared.wait_change(shared.chunks_done, done);
   }
   if (shared.error) std::rethrow_exception(std::exchange(shared.error, nullptr));
 }
