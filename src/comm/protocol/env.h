@@ -15,10 +15,12 @@
 //   bool keep_waiting(Waiting&)     false once the group is dead or the deadline has passed
 // for rings (ring.h) also
 //   std::uint32_t sent(to), received(from)      chunks of this block's rings before this call, as sequence numbers
+//   std::uint32_t emptied(to)       what the word of emptied chunks showed before this call, the same on all threads
 //   void add_sent(to, chunks), add_received(from, chunks)  for the next call
 //   std::uint32_t word(index)       of the own inbox; what its writer did before `raise` is seen after it (acquire)
 //   void raise(to, index, value)    a word in a peer's inbox, after all that this lane and, before a sync_block, its
 //                                   block have put and got (release)
+//   void raise_relaxed(to, index, value)        the same in no order with anything
 //   void sync_block();  bool sync_block(bool ok)    the latter: whether all say ok
 
 #include "comm/protocol/packets.h"

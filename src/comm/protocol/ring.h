@@ -67,9 +67,14 @@ TANDEM_HD bool send_chunks(Env& env, std::int64_t step, const Count& count, cons
   const int world_size = env.world_size(), me = env.rank();
   const auto goes = [&](int to) { return count(to) != kNothing; };
   const auto sequence_of = [&](int to) { return advance_generation(env.sent(to), step + 1); };
-  const bool room = wait_for_words(
-      env, 0, goes, [&](int to) { return layout.emptied_word(env.block(), to); },
-      [&](int to) { return advance_generation(sequence_of(to), -kRingSlots); });
+  const auto room_of = [&](int to) { return advance_generation(sequence_of(to), -kRingSlots); };
+  bool room = true;
+  for (int r = 0; r < world_size; ++r) {
+    if (r != me && goes(r)) room = room && generation_reached(env.emptied(r), room_of(r));
+  }
+  if (!room) {
+    room = wait_for_words(env, 0, goes, [&](int to) { return layout.emptied_word(env.block(), to); }, room_of);
+  }
   if (!room) return false;
   int to = me;
   for (int k = 1; k < world_size; ++k) {  // the next rank first, which spreads the load over the links
@@ -107,7 +112,9 @@ TANDEM_HD bool send_chunks(Env& env, std::int64_t step, const Count& count, cons
 
 /// Tells the senders that chunk `step` is emptied. Before sequence numbers begin again its tagged slot is zeroed, so
 /// that no packet of the last pass is taken for one of the next. After a sync_block.
-template <class Env, class TakesPart>
+/// A tagged packet was whole when it was read, so what is written over it later cannot have been read in its place, and
+/// the word needs no order. A bulk chunk has nothing to tell by.
+template <class Form, class Env, class TakesPart>
 TANDEM_HD void empty_chunks(Env& env, std::int64_t step, const TakesPart& takes_part) {
   const InboxLayout& layout = env.layout();
   const auto sequence_of = [&](int r) { return advance_generation(env.received(r), step + 1); };
@@ -122,7 +129,9 @@ TANDEM_HD void empty_chunks(Env& env, std::int64_t step, const TakesPart& takes_
   }
   if (cleaned) env.sync_block();
   for (int r = env.thread(); r < env.world_size(); r += env.num_threads()) {
-    if (r != env.rank() && takes_part(r)) env.raise(r, layout.emptied_word(env.block(), env.rank()), sequence_of(r));
+    if (r == env.rank() || !takes_part(r)) continue;
+    const std::int64_t word = layout.emptied_word(env.block(), env.rank());
+    Form::kTagged && !cleaned ? env.raise_relaxed(r, word, sequence_of(r)) : env.raise(r, word, sequence_of(r));
   }
 }
 
@@ -176,7 +185,7 @@ TANDEM_HD bool receive_chunks(Env& env, std::int64_t step, int phase, const Coun
     }
   }
   if (!env.sync_block(ok)) return false;
-  empty_chunks(env, step, comes);
+  empty_chunks<Form>(env, step, comes);
   return true;
 }
 
@@ -223,7 +232,7 @@ TANDEM_HD bool sum_chunks(Env& env, std::int64_t step, std::int64_t count, const
     }
   }
   if (!env.sync_block(ok)) return false;
-  empty_chunks(env, step, all);
+  empty_chunks<Form>(env, step, all);
   return true;
 }
 

@@ -32,12 +32,35 @@ __device__ inline std::uint64_t global_nanoseconds() {
   return now;
 }
 
+/// A block's rings before a call, in shared memory.
+struct RingCounts {
+  std::uint32_t sent[kMaxWorldSize], received[kMaxWorldSize], emptied[kMaxWorldSize];
+};
+
 class CudaEnv {
  public:
-  /// `generation` and `last_num_packs`: of the call in its packet area, if it has one.
+  /// For a call in a packet area.
   __device__ CudaEnv(const PushRank& rank, std::uint32_t operation, std::uint32_t generation,
                      std::int64_t last_num_packs)
       : rank_(rank), operation_(operation), generation_(generation), last_num_packs_(last_num_packs) {}
+
+  /// For a call over rings; see read_counts.
+  __device__ CudaEnv(const PushRank& rank, std::uint32_t operation, RingCounts& counts)
+      : rank_(rank), operation_(operation), counts_(&counts) {}
+
+  /// Reads all that is needed before the first chunk at once, a rank a thread. Whether the group lives, for all
+  /// threads.
+  __device__ bool read_counts() {
+    const std::uint32_t poison = load_relaxed(&rank_.words->poison);
+    for (int r = thread(); r < world_size(); r += num_threads()) {
+      counts_->sent[r] = *counter(0, r);
+      counts_->received[r] = *counter(1, r);
+      counts_->emptied[r] = load_acquire(inbox_word(rank(), layout().emptied_word(block(), r)));
+    }
+    if (__syncthreads_or(poison != 0) == 0) return true;
+    if (lane() == 0) leave();
+    return false;
+  }
 
   __device__ int rank() const { return rank_.rank; }
   __device__ int world_size() const { return rank_.world_size; }
@@ -83,16 +106,23 @@ class CudaEnv {
     *reinterpret_cast<Pack*>(packet(area, rank(), slot, index)) = pack;
   }
 
-  __device__ std::uint32_t sent(int to) const { return *counter(0, to); }
-  __device__ std::uint32_t received(int from) const { return *counter(1, from); }
-  // The next call reads them, after this kernel's end. All threads of the block have read them before, for chunks of
-  // this call; the barrier keeps it so.
-  __device__ void add_sent(int to, std::int64_t chunks) const { add(0, to, chunks); }
-  __device__ void add_received(int from, std::int64_t chunks) const { add(1, from, chunks); }
+  __device__ std::uint32_t sent(int to) const { return counts_->sent[to]; }
+  __device__ std::uint32_t received(int from) const { return counts_->received[from]; }
+  __device__ std::uint32_t emptied(int to) const { return counts_->emptied[to]; }
+  // The next call reads them, after this kernel's end.
+  __device__ void add_sent(int to, std::int64_t chunks) const {
+    if (thread() == to % num_threads()) *counter(0, to) = advance_generation(sent(to), chunks);
+  }
+  __device__ void add_received(int from, std::int64_t chunks) const {
+    if (thread() == from % num_threads()) *counter(1, from) = advance_generation(received(from), chunks);
+  }
 
   __device__ std::uint32_t word(std::int64_t index) const { return load_acquire(inbox_word(rank(), index)); }
   __device__ void raise(int to, std::int64_t index, std::uint32_t value) const {
     store_release(inbox_word(to, index), value);
+  }
+  __device__ void raise_relaxed(int to, std::int64_t index, std::uint32_t value) const {
+    store_relaxed(inbox_word(to, index), value);
   }
   __device__ void sync_block() const { __syncthreads(); }
   __device__ bool sync_block(bool ok) const { return __syncthreads_and(ok) != 0; }
@@ -131,10 +161,6 @@ class CudaEnv {
   __device__ std::uint32_t* counter(int kind, int peer) const {
     return rank_.counters + (kind * rank_.layout.ring_blocks + block()) * world_size() + peer;
   }
-  __device__ void add(int kind, int peer, std::int64_t chunks) const {
-    __syncthreads();
-    if (thread() == 0) *counter(kind, peer) = advance_generation(*counter(kind, peer), chunks);
-  }
   __device__ void report(const Waiting& waiting) const {
     if (atomicCAS(&rank_.words->reported, 0u, 1u) != 0) return;
     WaitRecord& record = rank_.host->record;
@@ -148,8 +174,9 @@ class CudaEnv {
   }
 
   const PushRank& rank_;
-  std::uint32_t operation_, generation_;
-  std::int64_t last_num_packs_;
+  std::uint32_t operation_, generation_ = 0;
+  std::int64_t last_num_packs_ = 0;
+  RingCounts* counts_ = nullptr;
   std::uint64_t wait_began_ = 0;
 };
 
@@ -160,13 +187,6 @@ __device__ inline void overlap_launches() {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
-}
-
-/// At the start of a kernel: whether the group is dead.
-__device__ inline bool dead_on_arrival(const PushRank& rank) {
-  if (__syncthreads_or(load_relaxed(&rank.words->poison) != 0) == 0) return false;
-  if (blockIdx.x == 0 && threadIdx.x == 0) store_relaxed(&rank.host->broken, 1);
-  return true;
 }
 
 }  // namespace tandem

@@ -44,7 +44,10 @@ PushGroup::PushGroup(const GroupOptions& options, const GpuGroup& gpus, InboxPla
   limits_ = {.world_size = world_size, .max_blocks = 1 << 20, .rooms = rooms_for(world_size)};
   for (const int device : devices_) {
     const auto ranks_here = static_cast<int>(std::count(devices_.begin(), devices_.end(), device));
-    limits_.max_blocks = std::min(limits_.max_blocks, cuda::device_info(device).num_sms / ranks_here);
+    // A kernel's blocks may wait beside those of the kernel before, and among ranks that share a GPU take the room of
+    // blocks that somebody waits for.
+    limits_.max_blocks =
+        std::min(limits_.max_blocks, cuda::device_info(device).num_sms / (ranks_here > 1 ? 2 * ranks_here : 1));
   }
   const InboxLayout layout(world_size, limits_.rooms);
   const auto inbox_bytes = static_cast<std::size_t>(layout.bytes());

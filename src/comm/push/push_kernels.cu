@@ -7,14 +7,13 @@ namespace {
 
 constexpr int kMaxThreads = 512;
 
-/// Makes the compiler read a kernel argument here: the first read of each comes from far away.
+/// Reads a kernel argument, a word of each line of 64 bytes: the first read of a line comes from far away, and here it
+/// does so while the kernel before this one ends.
 template <class T>
 __device__ void touch(const T& argument) {
-  asm volatile("" ::"l"(static_cast<std::uint64_t>(argument)));
-}
-template <class T>
-__device__ void touch(T* const& argument) {
-  asm volatile("" ::"l"(argument));
+  const auto* words = reinterpret_cast<const std::uint64_t*>(&argument);
+#pragma unroll
+  for (std::size_t i = 0; i < sizeof(T) / sizeof(*words); i += 8) asm volatile("" ::"l"(words[i]));
 }
 
 /// Runs body(env) as the next call in a packet area and counts it.
@@ -42,6 +41,14 @@ __device__ void call_in_area(const PushRank& rank, std::uint32_t operation, Pack
   }
 }
 
+/// Runs body(env) as the next call over this block's rings.
+template <class Body>
+__device__ void call_over_rings(const PushRank& rank, std::uint32_t operation, const Body& body) {
+  __shared__ RingCounts counts;
+  CudaEnv env(rank, operation, counts);
+  if (env.read_counts()) body(env);
+}
+
 template <AllReduceAlgorithm kAlgorithm, DType kDType>
 __global__ void __launch_bounds__(kMaxThreads, 1)
     all_reduce_kernel(const __grid_constant__ PushRank rank, const __grid_constant__ ConstView in,
@@ -50,12 +57,9 @@ __global__ void __launch_bounds__(kMaxThreads, 1)
   const Area& area = kAlgorithm == AllReduceAlgorithm::kOneShotTagged     ? layout.one_shot_tagged
                      : kAlgorithm == AllReduceAlgorithm::kOneShotSentinel ? layout.one_shot_sentinel
                                                                           : layout.two_shot_sentinel;
-  touch(rank.inboxes[rank.rank]);
-  touch(rank.inboxes[rank.rank + 1 < rank.world_size ? rank.rank + 1 : 0]);
-  touch(area.first_packet);
-  touch(rank.words);
-  touch(in.data);
-  touch(out.data);
+  touch(rank);
+  touch(in);
+  touch(out);
   overlap_launches();
   if constexpr (kAlgorithm == AllReduceAlgorithm::kOneShotTagged) {
     call_in_area(rank, operation, PacketArea::kOneShotTagged, in.num_packs(),
@@ -67,9 +71,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1)
     call_in_area(rank, operation, PacketArea::kTwoShotSentinel, in.num_packs(),
                  [&](CudaEnv& env) { all_reduce_two_shot<SentinelPackets, kDType>(env, area, in, out); });
   } else {
-    if (dead_on_arrival(rank)) return;
-    CudaEnv env(rank, operation, 0, 0);
-    ring_all_reduce<BulkChunks, kDType>(env, in, out);
+    call_over_rings(rank, operation, [&](CudaEnv& env) { ring_all_reduce<BulkChunks, kDType>(env, in, out); });
   }
 }
 
@@ -77,28 +79,31 @@ template <class Form>
 __global__ void __launch_bounds__(kMaxThreads, 1)
     exchange_kernel(const __grid_constant__ PushRank rank, const __grid_constant__ Exchange exchange,
                     std::uint32_t operation) {
+  touch(rank);
+  touch(exchange);
   overlap_launches();
-  if (dead_on_arrival(rank)) return;
-  CudaEnv env(rank, operation, 0, 0);
-  ring_exchange<Form>(
-      env, exchange.in, [&](int to) { return (exchange.sends_to >> to & 1) != 0; },
-      [&](int from) {
-        const bool comes = (exchange.receives_from >> from & 1) != 0;
-        return View{exchange.out + exchange.places.begin(from), comes ? exchange.places.bytes(from) : 0};
-      });
+  call_over_rings(rank, operation, [&](CudaEnv& env) {
+    ring_exchange<Form>(
+        env, exchange.in, [&](int to) { return (exchange.sends_to >> to & 1) != 0; },
+        [&](int from) {
+          const bool comes = (exchange.receives_from >> from & 1) != 0;
+          return View{exchange.out + exchange.places.begin(from), comes ? exchange.places.bytes(from) : 0};
+        });
+  });
 }
 
 template <class Form, DType kDType>
 __global__ void __launch_bounds__(kMaxThreads, 1)
     reduce_scatter_kernel(const __grid_constant__ PushRank rank, const __grid_constant__ ReduceScatter arguments,
                           std::uint32_t operation) {
+  touch(rank);
+  touch(arguments);
   overlap_launches();
-  if (dead_on_arrival(rank)) return;
-  CudaEnv env(rank, operation, 0, 0);
   const auto share_of = [&](int r) {
     return ConstView{arguments.in + arguments.places.begin(r), arguments.places.bytes(r)};
   };
-  ring_reduce_scatter<Form, kDType>(env, share_of, arguments.out);
+  call_over_rings(rank, operation,
+                  [&](CudaEnv& env) { ring_reduce_scatter<Form, kDType>(env, share_of, arguments.out); });
 }
 
 __global__ void fill_kernel(std::uint32_t* out, std::uint32_t word, std::int64_t count) {

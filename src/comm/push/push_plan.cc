@@ -6,8 +6,8 @@ namespace tandem {
 namespace {
 
 constexpr int kThreads = 512;
-constexpr std::int64_t kTaggedBytes = 8 * 1024;  // above, sentinel packets cost less than tags
-constexpr std::int64_t kTaggedRingBytes = 64 * 1024;
+constexpr std::int64_t kTaggedBytes = 8 * 1024;         // above, sentinel packets cost less than tags
+constexpr std::int64_t kTaggedRingBytes = 1024 * 1024;  // above, a fence a chunk costs less than tags
 
 int in_blocks(std::int64_t packs, int most) {
   return static_cast<int>(std::clamp<std::int64_t>((packs + kThreads - 1) / kThreads, 1, most));

@@ -35,6 +35,7 @@ struct VirtualRig::Rank {
     explicit Block(int threads) : barrier(threads) {}
     std::barrier<> barrier;
     std::atomic<int> votes_against{0};
+    std::vector<std::uint32_t> emptied;  // by rank, before the call
   };
 
   Rank(std::size_t num_halves, std::size_t num_words, std::uint32_t last_sequence, int num_blocks, int threads)
@@ -134,6 +135,11 @@ void VirtualRig::run(int num_calls, const std::function<void(int, int)>& prepare
     start.arrive_and_wait();  // deadlines begin when all are here
     for (int call = 0; call < num_calls; ++call) {
       if (env.lane() == 0) prepare(r, call);
+      if (thread == 0) {
+        auto& emptied = rank.blocks[static_cast<std::size_t>(block)]->emptied;
+        emptied.clear();
+        for (int to = 0; to < options_.world_size; ++to) emptied.push_back(env.word(layout_.emptied_word(block, to)));
+      }
       rank.kernel_boundary.arrive_and_wait();
       env.deadline_ = Clock::now() + options_.timeout;
       if (!poisoned()) body(env, call);
@@ -270,6 +276,17 @@ void VirtualRig::Env::raise(int to, std::int64_t index, std::uint32_t value) {
   if (rig_.options_.fences) rig_.deliver_all(rank_, block_, to);
   rig_.ranks_[static_cast<std::size_t>(to)]->words[static_cast<std::size_t>(index)].store(value,
                                                                                           std::memory_order_release);
+}
+
+void VirtualRig::Env::raise_relaxed(int to, std::int64_t index, std::uint32_t value) {
+  rig_.ranks_[static_cast<std::size_t>(to)]->words[static_cast<std::size_t>(index)].store(value,
+                                                                                          std::memory_order_relaxed);
+}
+
+std::uint32_t VirtualRig::Env::emptied(int to) const {
+  return rig_.ranks_[static_cast<std::size_t>(rank_)]
+      ->blocks[static_cast<std::size_t>(block_)]
+      ->emptied[static_cast<std::size_t>(to)];
 }
 
 void VirtualRig::Env::sync_block() {

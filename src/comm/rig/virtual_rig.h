@@ -101,10 +101,12 @@ class VirtualRig::Env {
 
   std::uint32_t sent(int to) const { return sent_[static_cast<std::size_t>(to)]; }
   std::uint32_t received(int from) const { return received_[static_cast<std::size_t>(from)]; }
+  std::uint32_t emptied(int to) const;
   void add_sent(int to, std::int64_t chunks);
   void add_received(int from, std::int64_t chunks);
   std::uint32_t word(std::int64_t index);
   void raise(int to, std::int64_t index, std::uint32_t value);
+  void raise_relaxed(int to, std::int64_t index, std::uint32_t value);
   void sync_block();
   bool sync_block(bool ok);
 
