@@ -67,7 +67,13 @@ std::vector<std::int64_t> parse_sizes(const std::string& text) {
   std::vector<std::int64_t> sizes;
   if (const std::size_t colon = text.find(':'); colon != text.npos) {
     const std::int64_t last = parse_size(text.substr(colon + 1));
-    for (std::int64_t size = parse_size(text.substr(0, colon)); size < last; size *= 4) sizes.push_back(size);
+    std::int64_t size = parse_size(text.substr(0, colon));
+    if (size > last) {
+      fail_with_hint(ErrorKind::kInvalidArgument, format("sizes \"{}\" begin above their end", text),
+                     "the smaller one comes first: 1K:256M");
+    }
+    for (; size <= last / 4; size *= 4) sizes.push_back(size);
+    if (size != last) sizes.push_back(size);
     sizes.push_back(last);
     return sizes;
   }
@@ -138,6 +144,14 @@ int bench_comm_command(const BenchCommOptions& options, const Settings& settings
                    "use bf16, f16, f32 or i32");
   }
   parameters.dtype = *dtype;
+  const std::int64_t smallest = *std::min_element(parameters.sizes.begin(), parameters.sizes.end());
+  if (const auto needed = static_cast<std::int64_t>(dtype_bytes(*dtype, 1) * parameters.devices.size());
+      smallest < needed) {
+    fail_with_hint(
+        ErrorKind::kInvalidArgument,
+        format("{} bytes have no {} for each of {} ranks", smallest, options.dtype, parameters.devices.size()),
+        format("use sizes of {} and more", needed));
+  }
   parameters.graph = !options.eager;
   parameters.calls = options.calls;
   parameters.samples = options.samples;

@@ -142,7 +142,8 @@ class Others(CliTest):
 
     def test_bench_comm_refuses_what_it_does_not_know(self):
         for flags, word in ((("--op", "all_to_all"), "all_to_all"), (("--sizes", "1K:x"), '"x"'), (("--sizes", ""), '""'),
-                            (("--sizes", "0"), '"0"'), (("--dtype", "q4_0"), "q4_0"), (("--backends", "mpi"), "mpi"),
+                            (("--sizes", "0"), '"0"'), (("--sizes", "3"), "3 bytes"), (("--sizes", "2M:1M"), "2M:1M"),
+                            (("--sizes", "1K:99999999999G"), "99999999999G"), (("--dtype", "q4_0"), "q4_0"), (("--backends", "mpi"), "mpi"),
                             (("--devices", "99,98"), "99"), (("--devices", "cpu,cpu:0"), "cpu:0")):
             result = tandem("bench", "comm", *("--sizes", "4K") * ("--sizes" not in flags), "--tp", "2", *flags)
             self.assertEqual(result.returncode, 2, f"{flags}: {result.stdout}{result.stderr}")
