@@ -181,10 +181,6 @@ void copy(void* stream, void* out, const void* in, std::size_t bytes) {
   if (bytes > 0) TANDEM_CUDA_CALL(cudaMemcpyAsync(out, in, bytes, cudaMemcpyDefault, as_stream(stream)));
 }
 
-void fill(void* stream, void* out, std::uint8_t value, std::size_t bytes) {
-  if (bytes > 0) TANDEM_CUDA_CALL(cudaMemsetAsync(out, value, bytes, as_stream(stream)));
-}
-
 void* make_stream(int device) {
   const OnDevice current(device);
   cudaStream_t stream = nullptr;

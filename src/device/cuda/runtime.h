@@ -48,8 +48,6 @@ void release(int device, void* data) noexcept;
 
 /// An asynchronous copy between any two places, host memory included. If that is not pinned, it is done on return.
 void copy(void* stream, void* out, const void* in, std::size_t bytes);
-/// Fills [out, out + bytes) of device memory with a byte.
-void fill(void* stream, void* out, std::uint8_t value, std::size_t bytes);
 
 void* make_stream(int device);
 void destroy_stream(int device, void* stream) noexcept;
