@@ -160,13 +160,7 @@ void GpuCommunicator::do_barrier() {
     }
     return true;
   };
-  const auto lost = [&] {
-    for (int r = 0; r < world_size(); ++r) {
-      if (shared_->rank(r).departed.load() && shared_->rank(r).calls.count() < number) return true;
-    }
-    return false;
-  };
-  const bool in_time = shared_->barrier.wait([&] { return all_here() || group().aborted() || lost(); },
+  const bool in_time = shared_->barrier.wait([&] { return all_here() || group().aborted() || lost_rank() >= 0; },
                                              std::chrono::microseconds(20), Clock::now() + group().options().timeout);
   if (all_here()) {
     if (!same_call({.op = Collective::kBarrier}, number)) throw_cause(nullptr, number);
@@ -239,19 +233,24 @@ void GpuCommunicator::abort_late(std::uint32_t operation) {
 }
 
 // A rank that left without making the calls that this one has queued will never answer them.
-void GpuCommunicator::check_departures() {
+int GpuCommunicator::lost_rank() const {
   const std::uint32_t mine = shared_->rank(rank()).calls.count();
   for (int r = 0; r < world_size(); ++r) {
     const GpuGroup::Rank& other = shared_->rank(r);
-    if (!other.departed.load() || other.calls.count() >= mine) continue;
-    const std::uint32_t missed = other.calls.count() + 1;
-    const std::optional<Call> call = shared_->rank(rank()).calls.find(missed);
-    group().abort(r,
-                  format("it left the group, and rank {} waits for it in {}, call {} ({})", rank(),
-                         call ? describe(*call, world_size()) : "a call", missed, backend()),
-                  ErrorKind::kPeerLost);
-    return;
+    if (other.departed.load() && other.calls.count() < mine) return r;
   }
+  return -1;
+}
+
+void GpuCommunicator::check_departures() {
+  const int lost = lost_rank();
+  if (lost < 0) return;
+  const std::uint32_t missed = shared_->rank(lost).calls.count() + 1;
+  const std::optional<Call> call = shared_->rank(rank()).calls.find(missed);
+  group().abort(lost,
+                format("it left the group, and rank {} waits for it in {}, call {} ({})", rank(),
+                       call ? describe(*call, world_size()) : "a call", missed, backend()),
+                ErrorKind::kPeerLost);
 }
 
 /// "rank 3", "ranks 3, 15": those that have not come to call `number`, and `at_least`, if it is a rank. Empty if there

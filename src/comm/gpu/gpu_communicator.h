@@ -69,6 +69,7 @@ class GpuCommunicator : public Communicator {
   /// Whether all ranks that have made call `number` have made this one; ends the group if not.
   bool same_call(const Call& call, std::uint32_t number);
   bool same_message(const Call& call);
+  int lost_rank() const;
   void watch(const Stream& stream, std::uint32_t operation);
   void check_words();
   void check_watch(Clock::time_point waiting_since);
