@@ -27,7 +27,7 @@ TANDEM_HD bool generation_reached(std::uint32_t seen, std::uint32_t wanted) {
 
 /// Two packets of eight bytes payload, each half of which carries the generation. Any bits can travel. Twice the bytes.
 /// A receiver needs no cleaning: of two buffers used in turn, what lies in one is two generations old.
-struct LlPackets {
+struct TaggedPackets {
   static constexpr int kBuffers = 2;
   static constexpr bool kRefills = false;
   static constexpr bool kCleans = true;  ///< before generations begin again

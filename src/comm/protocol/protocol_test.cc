@@ -43,10 +43,10 @@ void ring(VirtualRig::Env& env, const Tensors& x) {
 }
 
 const Algorithm kAlgorithms[] = {
-    {"one_shot_tagged_f32", DType::kF32, one_shot<LlPackets, DType::kF32>},
-    {"one_shot_tagged_bf16", DType::kBF16, one_shot<LlPackets, DType::kBF16>},
-    {"one_shot_tagged_f16", DType::kF16, one_shot<LlPackets, DType::kF16>},
-    {"one_shot_tagged_i32", DType::kI32, one_shot<LlPackets, DType::kI32>},
+    {"one_shot_tagged_f32", DType::kF32, one_shot<TaggedPackets, DType::kF32>},
+    {"one_shot_tagged_bf16", DType::kBF16, one_shot<TaggedPackets, DType::kBF16>},
+    {"one_shot_tagged_f16", DType::kF16, one_shot<TaggedPackets, DType::kF16>},
+    {"one_shot_tagged_i32", DType::kI32, one_shot<TaggedPackets, DType::kI32>},
     {"one_shot_sentinel_f32", DType::kF32, one_shot<SentinelPackets, DType::kF32>},
     {"one_shot_sentinel_bf16", DType::kBF16, one_shot<SentinelPackets, DType::kBF16>},
     {"two_shot_sentinel_f16", DType::kF16, two_shot<DType::kF16>},
@@ -171,7 +171,7 @@ TEST_P(AllReduceProtocol, IsExactOverLinksThatReorderAndAcrossTheWrap) {
     options.link.max_delay = 30;
     // Each buffer, each slot is used and cleaned once before the wrap, and not wholly overwritten.
     const bool ring = std::string_view(GetParam().name).starts_with("ring");
-    options.first_generation = kLastGeneration - (ring ? kRingSlots - 1 : LlPackets::kBuffers - 1);
+    options.first_generation = kLastGeneration - (ring ? kRingSlots - 1 : TaggedPackets::kBuffers - 1);
     VirtualRig rig(options);
     rig.fill(rig.layout().one_shot_tagged, 1);
     rig.fill(rig.layout().ring_tagged, 1);
@@ -200,13 +200,13 @@ TEST_P(AllReduceProtocol, NamesThePeerThatALostPackIsMissedFrom) {
 
 // Controls: protocols with one thing left out, which the tests above must be able to tell from whole ones.
 
-struct OneBuffer : LlPackets {
+struct OneBuffer : TaggedPackets {
   static constexpr int kBuffers = 1;
 };
 struct NeverRefilled : SentinelPackets {
   static constexpr bool kRefills = false;
 };
-struct NeverCleaned : LlPackets {
+struct NeverCleaned : TaggedPackets {
   static constexpr bool kCleans = false;
 };
 template <class Packets, DType kDType>
@@ -269,7 +269,7 @@ TEST(BrokenLink, MirroredStoresAreMissed) {
   options.timeout = std::chrono::seconds(1);
   VirtualRig rig(options);
   rig.set_link(0, 1, {.mirror = 0.5});
-  const Result result = run({"mirrors", DType::kF32, one_shot<LlPackets, DType::kF32>}, rig, 2, 20, false);
+  const Result result = run({"mirrors", DType::kF32, one_shot<TaggedPackets, DType::kF32>}, rig, 2, 20, false);
   ASSERT_TRUE(result.failure);
   EXPECT_EQ(result.failure->peer, 1 - result.failure->rank);
 }

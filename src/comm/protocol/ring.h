@@ -94,7 +94,7 @@ TANDEM_HD bool send_chunks(Env& env, std::int64_t step, const Count& count, cons
         const std::int64_t i = begin + j * env.num_threads();
         if (i >= packs) break;
         if constexpr (Form::kTagged) {
-          LlPackets::put(env, Form::area(layout), to, slot, i, batch[j], sequence);
+          TaggedPackets::put(env, Form::area(layout), to, slot, i, batch[j], sequence);
         } else {
           env.put_words(Form::area(layout), to, slot, i, batch[j]);
         }
@@ -140,11 +140,11 @@ template <class Env>
 TANDEM_HD bool get_tagged(Env& env, int from, int slot, std::int64_t i, std::uint32_t sequence, int phase, Pack& pack) {
   const Area& area = env.layout().ring_tagged;
   Waiting waiting{.phase = phase, .peer = from};
-  LlPackets::Received received;
-  while (!LlPackets::whole(received = LlPackets::get(env, area, slot, i), sequence)) {
+  TaggedPackets::Received received;
+  while (!TaggedPackets::whole(received = TaggedPackets::get(env, area, slot, i), sequence)) {
     if (!env.keep_waiting(waiting)) return false;
   }
-  pack = LlPackets::pack(received);
+  pack = TaggedPackets::pack(received);
   return true;
 }
 

@@ -3,7 +3,8 @@
 //
 // Memory order. Packets: relaxed stores and loads at system scope, each half or word of which proves itself. Words
 // (filled, emptied): release and acquire at system scope; the barrier of the block before `raise` makes what the other
-// threads did part of what is released, and the one after the wait hands on what was acquired.
+// threads did part of what is released, and the one after the wait hands on what was acquired. Room for tagged chunks
+// is given back relaxed: what overwrites them cannot have been read in their place (ring.h).
 
 #include "comm/protocol/ring.h"
 #include "comm/push/push_device.h"

@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1)
   overlap_launches();
   if constexpr (kAlgorithm == AllReduceAlgorithm::kOneShotTagged) {
     call_in_area(rank, operation, PacketArea::kOneShotTagged, in.num_packs(),
-                 [&](CudaEnv& env) { all_reduce_one_shot<LlPackets, kDType>(env, area, in, out); });
+                 [&](CudaEnv& env) { all_reduce_one_shot<TaggedPackets, kDType>(env, area, in, out); });
   } else if constexpr (kAlgorithm == AllReduceAlgorithm::kOneShotSentinel) {
     call_in_area(rank, operation, PacketArea::kOneShotSentinel, in.num_packs(),
                  [&](CudaEnv& env) { all_reduce_one_shot<SentinelPackets, kDType>(env, area, in, out); });
