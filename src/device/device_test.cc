@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <fstream>
 #include <thread>
 #include <vector>
@@ -39,6 +40,18 @@ TEST(ThreadPool, ManyRegionsInARowLoseNoWork) {
     stream.parallel_for(4, 1, [&](std::int64_t begin, std::int64_t end) { sum += end - begin; });
   }
   EXPECT_EQ(sum.load(), 20000);
+}
+
+TEST(ThreadPool, WaitsForTheSlowestRange) {
+  const Stream stream = Stream::cpu(3);
+  for (int round = 0; round < 10; ++round) {
+    std::atomic<int> done{0};
+    stream.parallel_for(12, 1, [&](std::int64_t begin, std::int64_t end) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(begin % 3));
+      done += static_cast<int>(end - begin);
+    });
+    ASSERT_EQ(done.load(), 12);
+  }
 }
 
 // While it lives, the process has room for the stacks of three more threads.
