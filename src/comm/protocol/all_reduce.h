@@ -13,39 +13,47 @@
 
 namespace tandem {
 
-/// Items in polls of several ranks at once: all their loads are in flight before the first is looked at.
-inline constexpr int kPollWidth = 4;
+/// Ranks that a lane polls at once (kWidth): all loads are in flight before the first is looked at. On a GPU each line
+/// of code costs, as a kernel of 2 us has no time to fetch many: so no more than that is unrolled.
+inline constexpr int kAnyWidth = 4;
 
-/// Packs of one lane that are loaded before the first is sent on: a load takes as long as many stores.
-inline constexpr int kBatch = 4;
+/// Waits for packet `index` of slots [first_slot + base, first_slot + base + kWidth) of the own inbox, of those ranks
+/// that wants(rank) names. Whether all came.
+template <class Packets, int kWidth, class Env, class Wants>
+TANDEM_HD bool receive_packets(Env& env, const Area& area, int first_slot, int base, std::int64_t index, int phase,
+                               const Wants& wants, typename Packets::Received (&received)[kWidth]) {
+  Waiting waiting{.phase = phase, .peer = -1};
+  while (true) {
+    TANDEM_UNROLL
+    for (int j = 0; j < kWidth; ++j) {
+      const int r = base + j;
+      if (r < env.world_size() && wants(r)) received[j] = Packets::get(env, area, first_slot + r, index);
+    }
+    waiting.peer = -1;
+    TANDEM_UNROLL
+    for (int j = kWidth - 1; j >= 0; --j) {
+      const int r = base + j;
+      if (r < env.world_size() && wants(r) && !Packets::whole(received[j], env.generation())) waiting.peer = r;
+    }
+    if (waiting.peer < 0) return true;
+    if (!env.keep_waiting(waiting)) return false;
+  }
+}
 
 /// sum <- in rank order, those of all other ranks from slots [first_slot + rank] of the own inbox, and `mine`. Whether
 /// all came.
-template <class Packets, DType kDType, class Env>
+template <class Packets, DType kDType, int kWidth, class Env>
 TANDEM_HD bool add_contributions(Env& env, const Area& area, PackSum<kDType>& sum, const Pack& mine, int first_slot,
                                  std::int64_t index, int phase) {
   const int world_size = env.world_size(), me = env.rank();
-  const std::uint32_t generation = env.generation();
-  for (int base = 0; base < world_size; base += kPollWidth) {
-    typename Packets::Received received[kPollWidth];
-    Waiting waiting{.phase = phase, .peer = -1};
-    while (true) {
-      TANDEM_UNROLL
-      for (int j = 0; j < kPollWidth; ++j) {
-        const int r = base + j;
-        if (r < world_size && r != me) received[j] = Packets::get(env, area, first_slot + r, index);
-      }
-      waiting.peer = -1;
-      TANDEM_UNROLL
-      for (int j = kPollWidth - 1; j >= 0; --j) {
-        const int r = base + j;
-        if (r < world_size && r != me && !Packets::whole(received[j], generation)) waiting.peer = r;
-      }
-      if (waiting.peer < 0) break;
-      if (!env.keep_waiting(waiting)) return false;
+  for (int base = 0; base < world_size; base += kWidth) {
+    typename Packets::Received received[kWidth];
+    if (!receive_packets<Packets, kWidth>(
+            env, area, first_slot, base, index, phase, [&](int r) { return r != me; }, received)) {
+      return false;
     }
     TANDEM_UNROLL
-    for (int j = 0; j < kPollWidth; ++j) {
+    for (int j = 0; j < kWidth; ++j) {
       const int r = base + j;
       if (r < world_size) sum.add(r == me ? mine : Packets::pack(received[j]));
     }
@@ -95,38 +103,28 @@ TANDEM_HD void clean_before_wrap(Env& env, const Area& area, int first_slot) {
 
 /// Every rank sends its whole tensor to all others. One hop; (world_size - 1) times the bytes out of each rank.
 /// Slots: [kBuffers][source]. `out` may be `in`.
-template <class Packets, DType kDType, class Env>
+template <class Packets, DType kDType, int kWidth, class Env>
 TANDEM_HD void all_reduce_one_shot(Env& env, const Area& area, ConstView in, View out) {
   const int world_size = env.world_size();
   const std::int64_t packs = in.num_packs();
+  std::int64_t i = env.lane();
+  Pack mine{};
+  if (i < packs) mine = Packets::clean(in.load(i));
+  if (!env.begin(packs)) return;
   const std::uint32_t turn = env.generation() % Packets::kBuffers;
   const int first_slot = static_cast<int>(turn) * world_size;
-  // The buffer of the call before is that of the call after the next.
-  const int old_slot = static_cast<int>((turn + 2) % Packets::kBuffers) * world_size;
-  bool refilled = false;
-  for (std::int64_t begin = env.lane(); begin < packs || !refilled; begin += kBatch * env.num_lanes()) {
-    Pack mine[kBatch];
-    TANDEM_UNROLL
-    for (int j = 0; j < kBatch; ++j) {
-      const std::int64_t i = begin + j * env.num_lanes();
-      if (i < packs) mine[j] = Packets::clean(in.load(i));
-    }
-    TANDEM_UNROLL
-    for (int j = 0; j < kBatch; ++j) {
-      const std::int64_t i = begin + j * env.num_lanes();
-      if (i < packs) put_to_all<Packets>(env, area, first_slot + env.rank(), i, mine[j]);
-    }
-    // While the first packets are on their way.
-    if (!refilled) refill_slots<Packets>(env, area, old_slot, [&](int) { return env.last_num_packs(); });
-    refilled = true;
-    TANDEM_UNROLL
-    for (int j = 0; j < kBatch; ++j) {
-      const std::int64_t i = begin + j * env.num_lanes();
-      if (i >= packs) break;
-      PackSum<kDType> sum;
-      if (!add_contributions<Packets>(env, area, sum, mine[j], first_slot, i, 0)) return;
-      out.store(i, sum.result());
-    }
+  if (i < packs) put_to_all<Packets>(env, area, first_slot + env.rank(), i, mine);
+  // While the first packets are on their way. The buffer of the call before is that of the call after the next.
+  refill_slots<Packets>(env, area, static_cast<int>((turn + 2) % Packets::kBuffers) * world_size,
+                        [&](int) { return env.last_num_packs(); });
+  while (i < packs) {
+    PackSum<kDType> sum;
+    if (!add_contributions<Packets, kDType, kWidth>(env, area, sum, mine, first_slot, i, 0)) return;
+    out.store(i, sum.result());
+    i += env.num_lanes();
+    if (i >= packs) break;
+    mine = Packets::clean(in.load(i));
+    put_to_all<Packets>(env, area, first_slot + env.rank(), i, mine);
   }
   clean_before_wrap<Packets>(env, area, first_slot);
 }
@@ -138,6 +136,7 @@ template <class Packets, DType kDType, class Env>
 TANDEM_HD void all_reduce_two_shot(Env& env, const Area& area, ConstView in, View out) {
   static_assert(Packets::kRefills);
   const int world_size = env.world_size(), me = env.rank();
+  if (!env.begin(in.num_packs())) return;
   const PackShares shares{in.num_packs(), world_size}, old_shares{env.last_num_packs(), world_size};
   const std::uint32_t turn = env.generation() % Packets::kBuffers;
   const int to_owner = static_cast<int>(turn) * world_size;
@@ -157,7 +156,10 @@ TANDEM_HD void all_reduce_two_shot(Env& env, const Area& area, ConstView in, Vie
   const std::int64_t first = shares.first(me), count = shares.count(me);
   for (std::int64_t i = env.lane(); i < count; i += env.num_lanes()) {
     PackSum<kDType> sum;
-    if (!add_contributions<Packets>(env, area, sum, Packets::clean(in.load(first + i)), to_owner, i, 0)) return;
+    if (!add_contributions<Packets, kDType, kAnyWidth>(env, area, sum, Packets::clean(in.load(first + i)), to_owner, i,
+                                                       0)) {
+      return;
+    }
     // What the owner keeps is what it sends, to the bit.
     const Pack result = Packets::clean(sum.result());
     put_to_all<Packets>(env, area, from_owner + me, i, result);

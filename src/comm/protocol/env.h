@@ -5,8 +5,13 @@
 //   std::int64_t lane(), num_lanes();           of the grid
 //   int block(), num_blocks(), thread(), num_threads();   a lane is thread + block * num_threads
 //   const InboxLayout& layout();
-//   std::uint32_t generation()      of this call in its area; the same on all lanes and, at the same call, on all ranks
-//   std::int64_t last_num_packs()   of the call before in this area
+// for packets (all_reduce.h, exchange.h)
+//   bool begin(num_packs)           counts this call in its area; num_packs is for the call after it. Whether the group
+//                                   lives. Takes as long as a load or two: what was loaded before it is there after it
+//   std::uint32_t generation()      of this call in its area, from begin on; the same on all lanes and, at the same
+//   call,
+//                                   on all ranks
+//   std::int64_t last_num_packs()   of the call before in this area, from begin on
 //   void put_halves(area, to, slot, index, pack), put_words(...)
 //                                   into a peer's inbox: relaxed; each half of eight bytes, or each word of four,
 //                                   arrives whole, in any order

@@ -17,6 +17,9 @@
 
 namespace tandem {
 
+/// As kBatch in all_reduce.h.
+inline constexpr int kRingBatch = 4;
+
 struct TaggedChunks {
   static constexpr bool kTagged = true;
   TANDEM_HD static const Area& area(const InboxLayout& layout) { return layout.ring_tagged; }
@@ -82,15 +85,15 @@ TANDEM_HD bool send_chunks(Env& env, std::int64_t step, const Count& count, cons
     const std::uint32_t sequence = sequence_of(to);
     const int slot = layout.ring_slot(env.block(), me, sequence);
     const std::int64_t packs = count(to);
-    for (std::int64_t begin = env.thread(); begin < packs; begin += kBatch * env.num_threads()) {
-      Pack batch[kBatch];
+    for (std::int64_t begin = env.thread(); begin < packs; begin += kRingBatch * env.num_threads()) {
+      Pack batch[kRingBatch];
       TANDEM_UNROLL
-      for (int j = 0; j < kBatch; ++j) {
+      for (int j = 0; j < kRingBatch; ++j) {
         const std::int64_t i = begin + j * env.num_threads();
         if (i < packs) batch[j] = pack_of(to, i);
       }
       TANDEM_UNROLL
-      for (int j = 0; j < kBatch; ++j) {
+      for (int j = 0; j < kRingBatch; ++j) {
         const std::int64_t i = begin + j * env.num_threads();
         if (i >= packs) break;
         if constexpr (Form::kTagged) {
@@ -165,10 +168,10 @@ TANDEM_HD bool receive_chunks(Env& env, std::int64_t step, int phase, const Coun
     const std::uint32_t sequence = sequence_of(from);
     const int slot = layout.ring_slot(env.block(), from, sequence);
     const std::int64_t packs = count(from);
-    for (std::int64_t begin = env.thread(); ok && begin < packs; begin += kBatch * env.num_threads()) {
-      Pack batch[kBatch];
+    for (std::int64_t begin = env.thread(); ok && begin < packs; begin += kRingBatch * env.num_threads()) {
+      Pack batch[kRingBatch];
       TANDEM_UNROLL
-      for (int j = 0; j < kBatch; ++j) {
+      for (int j = 0; j < kRingBatch; ++j) {
         const std::int64_t i = begin + j * env.num_threads();
         if (i >= packs || !ok) break;
         if constexpr (Form::kTagged) {
@@ -178,7 +181,7 @@ TANDEM_HD bool receive_chunks(Env& env, std::int64_t step, int phase, const Coun
         }
       }
       TANDEM_UNROLL
-      for (int j = 0; j < kBatch; ++j) {
+      for (int j = 0; j < kRingBatch; ++j) {
         const std::int64_t i = begin + j * env.num_threads();
         if (ok && i < packs) consume(from, i, batch[j]);
       }
@@ -202,14 +205,14 @@ TANDEM_HD bool sum_chunks(Env& env, std::int64_t step, std::int64_t count, const
     if (!wait_for_words(env, 1, all, word_of, sequence_of)) return false;
   }
   bool ok = true;
-  for (std::int64_t begin = env.thread(); ok && begin < count; begin += kBatch * env.num_threads()) {
-    PackSum<kDType> sums[kBatch];
+  for (std::int64_t begin = env.thread(); ok && begin < count; begin += kRingBatch * env.num_threads()) {
+    PackSum<kDType> sums[kRingBatch];
     for (int r = 0; ok && r < world_size; ++r) {
       const std::uint32_t sequence = sequence_of(r);
       const int slot = layout.ring_slot(env.block(), r, sequence);
-      Pack batch[kBatch];
+      Pack batch[kRingBatch];
       TANDEM_UNROLL
-      for (int j = 0; j < kBatch; ++j) {
+      for (int j = 0; j < kRingBatch; ++j) {
         const std::int64_t i = begin + j * env.num_threads();
         if (i >= count || !ok) break;
         if (r == me) {
@@ -221,12 +224,12 @@ TANDEM_HD bool sum_chunks(Env& env, std::int64_t step, std::int64_t count, const
         }
       }
       TANDEM_UNROLL
-      for (int j = 0; j < kBatch; ++j) {
+      for (int j = 0; j < kRingBatch; ++j) {
         if (ok && begin + j * env.num_threads() < count) sums[j].add(batch[j]);
       }
     }
     TANDEM_UNROLL
-    for (int j = 0; j < kBatch; ++j) {
+    for (int j = 0; j < kRingBatch; ++j) {
       const std::int64_t i = begin + j * env.num_threads();
       if (ok && i < count) consume(i, sums[j].result());
     }

@@ -6,6 +6,7 @@
 // threads did part of what is released, and the one after the wait hands on what was acquired. Room for tagged chunks
 // is given back relaxed: what overwrites them cannot have been read in their place (ring.h).
 
+#include "comm/protocol/exchange.h"
 #include "comm/protocol/ring.h"
 #include "comm/push/push_device.h"
 
@@ -41,9 +42,25 @@ struct RingCounts {
 class CudaEnv {
  public:
   /// For a call in a packet area.
-  __device__ CudaEnv(const PushRank& rank, std::uint32_t operation, std::uint32_t generation,
-                     std::int64_t last_num_packs)
-      : rank_(rank), operation_(operation), generation_(generation), last_num_packs_(last_num_packs) {}
+  __device__ CudaEnv(const PushRank& rank, std::uint32_t operation, PacketArea area)
+      : rank_(rank), operation_(operation), area_(area) {}
+
+  __device__ bool begin(std::int64_t num_packs) {
+    DeviceWords::Area& area = rank_.words->areas[static_cast<int>(area_)];
+    const std::uint32_t poison = load_relaxed(&rank_.words->poison);
+    const std::uint64_t calls = *const_cast<volatile std::uint64_t*>(&area.progress) >> kProgressBits;
+    // Generation 1 follows 0, which is "never", and kLastGeneration.
+    generation_ = static_cast<std::uint32_t>((calls < kLastGeneration ? calls : calls % kLastGeneration) + 1);
+    last_num_packs_ = area.num_packs[calls & 1];
+    __syncthreads();  // all threads of the block have read
+    if (thread() == 0) {
+      const PackShares parts{std::int64_t{1} << kProgressBits, num_blocks()};
+      atomicAdd(reinterpret_cast<unsigned long long*>(&area.progress),
+                static_cast<unsigned long long>(parts.count(block())));
+      if (block() == 0) area.num_packs[(calls + 1) & 1] = num_packs;
+    }
+    return poison == 0 || leave();
+  }
 
   /// For a call over rings; see read_counts.
   __device__ CudaEnv(const PushRank& rank, std::uint32_t operation, RingCounts& counts)
@@ -128,15 +145,14 @@ class CudaEnv {
   __device__ void sync_block() const { __syncthreads(); }
   __device__ bool sync_block(bool ok) const { return __syncthreads_and(ok) != 0; }
 
-  // Looks at the device's own memory every 2^10 polls, at the host's and the clock every 2^14: nothing on the fast
-  // path.
+  // Looks up seldom: nothing on the fast path.
   __device__ bool keep_waiting(Waiting& waiting) {
-    if (++waiting.polls % 1024 != 0) return true;
+    if (++waiting.polls % rank_.polls_a_look != 0) return true;
     if (load_relaxed(&rank_.words->poison) != 0) return leave();
-    if (waiting.polls % 16384 != 0) return true;
+    if (waiting.polls % (16 * rank_.polls_a_look) != 0) return true;
     if (load_relaxed(&rank_.host->abort) != 0) return leave();
     const std::uint64_t now = global_nanoseconds();
-    if (waiting.polls == 16384) wait_began_ = now;
+    if (waiting.polls == 16 * rank_.polls_a_look) wait_began_ = now;
     if (now - wait_began_ < rank_.deadline_ns) return true;
     report(waiting);
     return leave();
@@ -176,6 +192,7 @@ class CudaEnv {
 
   const PushRank& rank_;
   std::uint32_t operation_, generation_ = 0;
+  PacketArea area_ = {};
   std::int64_t last_num_packs_ = 0;
   RingCounts* counts_ = nullptr;
   std::uint64_t wait_began_ = 0;

@@ -18,6 +18,10 @@ View view(Tensor tensor) {
   return {static_cast<std::byte*>(tensor.raw()), static_cast<std::int64_t>(tensor.bytes())};
 }
 
+std::int64_t bytes_of(ConstTensor tensor) {
+  return static_cast<std::int64_t>(tensor.bytes());
+}
+
 std::int64_t largest_bytes(DType dtype, const Shares& shares, int world_size) {
   std::int64_t most = 0;
   for (int r = 0; r < world_size; ++r) most = std::max(most, shares.count(r));
@@ -44,7 +48,7 @@ class PushCommunicator final : public GpuCommunicator {
 
  private:
   void queue_all_reduce(const Stream& stream, Tensor out, ConstTensor x, std::uint32_t operation) override {
-    const AllReducePlan plan = plan_all_reduce(memory_->limits(), x.dtype(), static_cast<std::int64_t>(x.bytes()));
+    const AllReducePlan plan = plan_all_reduce(memory_->limits(), x.dtype(), bytes_of(x));
     check(launch_all_reduce(memory_->rank(rank()), {stream.cuda_handle(), plan.blocks, plan.threads, operation},
                             plan.algorithm, x.dtype(), view(x), view(out)));
   }
@@ -54,14 +58,15 @@ class PushCommunicator final : public GpuCommunicator {
     Exchange exchange = to_and_from_all(view(shard));
     exchange.out = view(out).data;
     exchange.places = places_of(shard.dtype(), shares, world_size());
-    queue_exchange(stream, exchange, largest_bytes(shard.dtype(), shares, world_size()), operation);
+    queue_exchange(stream, exchange, plan_move(memory_->limits(), largest_bytes(shard.dtype(), shares, world_size())),
+                   operation);
   }
 
   void queue_reduce_scatter(const Stream& stream, Tensor out, ConstTensor x, const Shares& shares,
                             std::uint32_t operation) override {
-    const RingPlan plan = plan_ring(memory_->limits(), largest_bytes(x.dtype(), shares, world_size()));
+    const MovePlan plan = plan_move(memory_->limits(), largest_bytes(x.dtype(), shares, world_size()));
     check(launch_reduce_scatter(memory_->rank(rank()), {stream.cuda_handle(), plan.blocks, plan.threads, operation},
-                                plan.bulk, x.dtype(),
+                                plan.algorithm, x.dtype(),
                                 {view(x).data, places_of(x.dtype(), shares, world_size()), view(out)}));
   }
 
@@ -73,7 +78,7 @@ class PushCommunicator final : public GpuCommunicator {
     } else {
       receive(exchange, root, view(x));
     }
-    queue_exchange(stream, exchange, static_cast<std::int64_t>(x.bytes()), operation);
+    queue_exchange(stream, exchange, plan_move(memory_->limits(), bytes_of(x)), operation);
   }
 
   void queue_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares, int root,
@@ -88,26 +93,26 @@ class PushCommunicator final : public GpuCommunicator {
       exchange.in = view(shard);
       exchange.sends_to = bit(root);
     }
-    queue_exchange(stream, exchange, largest_bytes(shard.dtype(), shares, world_size()), operation);
+    queue_exchange(stream, exchange, plan_move(memory_->limits(), largest_bytes(shard.dtype(), shares, world_size())),
+                   operation);
   }
 
   void queue_send(const Stream& stream, ConstTensor x, int to, std::uint32_t operation) override {
     Exchange exchange;
     exchange.in = view(x);
     exchange.sends_to = bit(to);
-    queue_exchange(stream, exchange, static_cast<std::int64_t>(x.bytes()), operation);
+    queue_exchange(stream, exchange, plan_message(memory_->limits(), bytes_of(x)), operation);
   }
 
   void queue_recv(const Stream& stream, Tensor x, int from, std::uint32_t operation) override {
     Exchange exchange;
     receive(exchange, from, view(x));
-    queue_exchange(stream, exchange, static_cast<std::int64_t>(x.bytes()), operation);
+    queue_exchange(stream, exchange, plan_message(memory_->limits(), bytes_of(x)), operation);
   }
 
-  void queue_exchange(const Stream& stream, const Exchange& exchange, std::int64_t bytes, std::uint32_t operation) {
-    const RingPlan plan = plan_ring(memory_->limits(), bytes);
+  void queue_exchange(const Stream& stream, const Exchange& exchange, const MovePlan& plan, std::uint32_t operation) {
     check(launch_exchange(memory_->rank(rank()), {stream.cuda_handle(), plan.blocks, plan.threads, operation},
-                          plan.bulk, exchange));
+                          plan.algorithm, exchange));
   }
 
   static std::uint32_t bit(int r) { return std::uint32_t{1} << r; }

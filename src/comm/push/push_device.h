@@ -46,6 +46,7 @@ struct PushRank {
   int rank = 0;
   int world_size = 1;
   std::uint64_t deadline_ns = 0;
+  std::uint32_t polls_a_look = 1024;  ///< at the poison; 2^4 times as many at the host's word and the clock
   DeviceWords* words = nullptr;
   std::uint32_t* counters = nullptr;  ///< chunks of rings: [2: sent, received][ring_blocks][world_size]
   HostWords* host = nullptr;

@@ -16,31 +16,6 @@ __device__ void touch(const T& argument) {
   for (std::size_t i = 0; i < sizeof(T) / sizeof(*words); i += 8) asm volatile("" ::"l"(words[i]));
 }
 
-/// Runs body(env) as the next call in a packet area and counts it.
-template <class Body>
-__device__ void call_in_area(const PushRank& rank, std::uint32_t operation, PacketArea which, std::int64_t num_packs,
-                             const Body& body) {
-  DeviceWords::Area& area = rank.words->areas[static_cast<int>(which)];
-  const std::uint32_t poison = load_relaxed(&rank.words->poison);
-  const std::uint64_t calls = *const_cast<volatile std::uint64_t*>(&area.progress) >> kProgressBits;
-  // Generation 1 follows 0, which is "never", and kLastGeneration.
-  const auto generation = static_cast<std::uint32_t>((calls < kLastGeneration ? calls : calls % kLastGeneration) + 1);
-  const std::int64_t last_num_packs = area.num_packs[calls & 1];
-  __syncthreads();  // all threads of the block have read
-  if (threadIdx.x == 0) {
-    const PackShares parts{std::int64_t{1} << kProgressBits, static_cast<int>(gridDim.x)};
-    atomicAdd(reinterpret_cast<unsigned long long*>(&area.progress),
-              static_cast<unsigned long long>(parts.count(static_cast<int>(blockIdx.x))));
-    if (blockIdx.x == 0) area.num_packs[(calls + 1) & 1] = num_packs;
-  }
-  CudaEnv env(rank, operation, generation, last_num_packs);
-  if (poison == 0) {
-    body(env);
-  } else {
-    env.leave();
-  }
-}
-
 /// Runs body(env) as the next call over this block's rings.
 template <class Body>
 __device__ void call_over_rings(const PushRank& rank, std::uint32_t operation, const Body& body) {
@@ -49,50 +24,54 @@ __device__ void call_over_rings(const PushRank& rank, std::uint32_t operation, c
   if (env.read_counts()) body(env);
 }
 
-template <AllReduceAlgorithm kAlgorithm, DType kDType>
+/// Of packets: two ranks are many people's case, and need half the code.
+constexpr int kPairWidth = 2;
+
+template <AllReduceAlgorithm kAlgorithm, DType kDType, int kWidth = kAnyWidth>
 __global__ void __launch_bounds__(kMaxThreads, 1)
     all_reduce_kernel(const __grid_constant__ PushRank rank, const __grid_constant__ ConstView in,
                       const __grid_constant__ View out, std::uint32_t operation) {
-  const InboxLayout& layout = rank.layout;
-  const Area& area = kAlgorithm == AllReduceAlgorithm::kOneShotTagged     ? layout.one_shot_tagged
-                     : kAlgorithm == AllReduceAlgorithm::kOneShotSentinel ? layout.one_shot_sentinel
-                                                                          : layout.two_shot_sentinel;
   touch(rank);
   touch(in);
   touch(out);
   overlap_launches();
+  const InboxLayout& layout = rank.layout;
   if constexpr (kAlgorithm == AllReduceAlgorithm::kOneShotTagged) {
-    call_in_area(rank, operation, PacketArea::kOneShotTagged, in.num_packs(),
-                 [&](CudaEnv& env) { all_reduce_one_shot<TaggedPackets, kDType>(env, area, in, out); });
+    CudaEnv env(rank, operation, PacketArea::kOneShotTagged);
+    all_reduce_one_shot<TaggedPackets, kDType, kWidth>(env, layout.one_shot_tagged, in, out);
   } else if constexpr (kAlgorithm == AllReduceAlgorithm::kOneShotSentinel) {
-    call_in_area(rank, operation, PacketArea::kOneShotSentinel, in.num_packs(),
-                 [&](CudaEnv& env) { all_reduce_one_shot<SentinelPackets, kDType>(env, area, in, out); });
+    CudaEnv env(rank, operation, PacketArea::kOneShotSentinel);
+    all_reduce_one_shot<SentinelPackets, kDType, kWidth>(env, layout.one_shot_sentinel, in, out);
   } else if constexpr (kAlgorithm == AllReduceAlgorithm::kTwoShotSentinel) {
-    call_in_area(rank, operation, PacketArea::kTwoShotSentinel, in.num_packs(),
-                 [&](CudaEnv& env) { all_reduce_two_shot<SentinelPackets, kDType>(env, area, in, out); });
+    CudaEnv env(rank, operation, PacketArea::kTwoShotSentinel);
+    all_reduce_two_shot<SentinelPackets, kDType>(env, layout.two_shot_sentinel, in, out);
   } else {
     call_over_rings(rank, operation, [&](CudaEnv& env) { ring_all_reduce<BulkChunks, kDType>(env, in, out); });
   }
 }
 
-template <class Form>
+template <MoveAlgorithm kAlgorithm, int kWidth = kAnyWidth>
 __global__ void __launch_bounds__(kMaxThreads, 1)
     exchange_kernel(const __grid_constant__ PushRank rank, const __grid_constant__ Exchange exchange,
                     std::uint32_t operation) {
   touch(rank);
   touch(exchange);
   overlap_launches();
-  call_over_rings(rank, operation, [&](CudaEnv& env) {
-    ring_exchange<Form>(
-        env, exchange.in, [&](int to) { return (exchange.sends_to >> to & 1) != 0; },
-        [&](int from) {
-          const bool comes = (exchange.receives_from >> from & 1) != 0;
-          return View{exchange.out + exchange.places.begin(from), comes ? exchange.places.bytes(from) : 0};
-        });
-  });
+  const auto sends_to = [&](int to) { return (exchange.sends_to >> to & 1) != 0; };
+  const auto out_of = [&](int from) {
+    const bool comes = (exchange.receives_from >> from & 1) != 0;
+    return View{exchange.out + exchange.places.begin(from), comes ? exchange.places.bytes(from) : 0};
+  };
+  if constexpr (kAlgorithm == MoveAlgorithm::kOneShotTagged) {
+    CudaEnv env(rank, operation, PacketArea::kOneShotTagged);
+    exchange_one_shot<kWidth>(env, rank.layout.one_shot_tagged, exchange.in, sends_to, out_of);
+  } else {
+    using Form = std::conditional_t<kAlgorithm == MoveAlgorithm::kRingBulk, BulkChunks, TaggedChunks>;
+    call_over_rings(rank, operation, [&](CudaEnv& env) { ring_exchange<Form>(env, exchange.in, sends_to, out_of); });
+  }
 }
 
-template <class Form, DType kDType>
+template <MoveAlgorithm kAlgorithm, DType kDType, int kWidth = kAnyWidth>
 __global__ void __launch_bounds__(kMaxThreads, 1)
     reduce_scatter_kernel(const __grid_constant__ PushRank rank, const __grid_constant__ ReduceScatter arguments,
                           std::uint32_t operation) {
@@ -102,8 +81,13 @@ __global__ void __launch_bounds__(kMaxThreads, 1)
   const auto share_of = [&](int r) {
     return ConstView{arguments.in + arguments.places.begin(r), arguments.places.bytes(r)};
   };
-  call_over_rings(rank, operation,
-                  [&](CudaEnv& env) { ring_reduce_scatter<Form, kDType>(env, share_of, arguments.out); });
+  if constexpr (kAlgorithm == MoveAlgorithm::kOneShotTagged) {
+    CudaEnv env(rank, operation, PacketArea::kOneShotTagged);
+    reduce_scatter_one_shot<kDType, kWidth>(env, rank.layout.one_shot_tagged, share_of, arguments.out);
+  } else {
+    call_over_rings(rank, operation,
+                    [&](CudaEnv& env) { ring_reduce_scatter<BulkChunks, kDType>(env, share_of, arguments.out); });
+  }
 }
 
 __global__ void fill_kernel(std::uint32_t* out, std::uint32_t word, std::int64_t count) {
@@ -125,12 +109,12 @@ int launch_kernel(void (*kernel)(Parameters...), const PushLaunch& launch, const
   return cudaLaunchKernelEx(&config, kernel, arguments...);
 }
 
-template <DType kDType>
+template <DType kDType, int kWidth>
 auto all_reduce_of(AllReduceAlgorithm algorithm) {
   constexpr bool kFloat = kDType != DType::kI32;
   switch (algorithm) {
     case AllReduceAlgorithm::kOneShotSentinel:
-      if constexpr (kFloat) return all_reduce_kernel<AllReduceAlgorithm::kOneShotSentinel, kDType>;
+      if constexpr (kFloat) return all_reduce_kernel<AllReduceAlgorithm::kOneShotSentinel, kDType, kWidth>;
       break;
     case AllReduceAlgorithm::kTwoShotSentinel:
       if constexpr (kFloat) return all_reduce_kernel<AllReduceAlgorithm::kTwoShotSentinel, kDType>;
@@ -140,55 +124,77 @@ auto all_reduce_of(AllReduceAlgorithm algorithm) {
     case AllReduceAlgorithm::kOneShotTagged:
       break;
   }
-  return all_reduce_kernel<AllReduceAlgorithm::kOneShotTagged, kDType>;
+  return all_reduce_kernel<AllReduceAlgorithm::kOneShotTagged, kDType, kWidth>;
 }
 
-template <DType kDType>
-auto reduce_scatter_of(bool bulk) {
-  return bulk ? reduce_scatter_kernel<BulkChunks, kDType> : reduce_scatter_kernel<TaggedChunks, kDType>;
+template <int kWidth>
+auto exchange_of(MoveAlgorithm algorithm) {
+  switch (algorithm) {
+    case MoveAlgorithm::kRingTagged:
+      return exchange_kernel<MoveAlgorithm::kRingTagged>;
+    case MoveAlgorithm::kRingBulk:
+      return exchange_kernel<MoveAlgorithm::kRingBulk>;
+    case MoveAlgorithm::kOneShotTagged:
+      break;
+  }
+  return exchange_kernel<MoveAlgorithm::kOneShotTagged, kWidth>;
 }
 
-auto all_reduce_of(AllReduceAlgorithm algorithm, DType dtype) {
+template <DType kDType, int kWidth>
+auto reduce_scatter_of(MoveAlgorithm algorithm) {
+  return algorithm == MoveAlgorithm::kOneShotTagged
+             ? reduce_scatter_kernel<MoveAlgorithm::kOneShotTagged, kDType, kWidth>
+             : reduce_scatter_kernel<MoveAlgorithm::kRingBulk, kDType>;
+}
+
+/// choose.operator()<kDType, kWidth>()
+template <class Choose>
+auto with_dtype_and_width(DType dtype, int world_size, const Choose& choose) {
+  const auto with_width = [&]<DType kDType>() {
+    return world_size == 2 ? choose.template operator()<kDType, kPairWidth>()
+                           : choose.template operator()<kDType, kAnyWidth>();
+  };
   switch (dtype) {
     case DType::kF32:
-      return all_reduce_of<DType::kF32>(algorithm);
+      return with_width.template operator()<DType::kF32>();
     case DType::kF16:
-      return all_reduce_of<DType::kF16>(algorithm);
+      return with_width.template operator()<DType::kF16>();
     case DType::kBF16:
-      return all_reduce_of<DType::kBF16>(algorithm);
+      return with_width.template operator()<DType::kBF16>();
     default:
-      return all_reduce_of<DType::kI32>(algorithm);
+      return with_width.template operator()<DType::kI32>();
   }
 }
 
-auto reduce_scatter_of(bool bulk, DType dtype) {
-  switch (dtype) {
-    case DType::kF32:
-      return reduce_scatter_of<DType::kF32>(bulk);
-    case DType::kF16:
-      return reduce_scatter_of<DType::kF16>(bulk);
-    case DType::kBF16:
-      return reduce_scatter_of<DType::kBF16>(bulk);
-    default:
-      return reduce_scatter_of<DType::kI32>(bulk);
-  }
+auto all_reduce_of(AllReduceAlgorithm algorithm, DType dtype, int world_size) {
+  return with_dtype_and_width(dtype, world_size,
+                              [&]<DType kDType, int kWidth>() { return all_reduce_of<kDType, kWidth>(algorithm); });
+}
+
+auto reduce_scatter_of(MoveAlgorithm algorithm, DType dtype, int world_size) {
+  return with_dtype_and_width(dtype, world_size,
+                              [&]<DType kDType, int kWidth>() { return reduce_scatter_of<kDType, kWidth>(algorithm); });
+}
+
+auto exchange_of(MoveAlgorithm algorithm, int world_size) {
+  return world_size == 2 ? exchange_of<kPairWidth>(algorithm) : exchange_of<kAnyWidth>(algorithm);
 }
 
 }  // namespace
 
 int launch_all_reduce(const PushRank& rank, const PushLaunch& launch, AllReduceAlgorithm algorithm, DType dtype,
                       ConstView in, View out) {
-  return launch_kernel(all_reduce_of(algorithm, dtype), launch, rank, in, out, launch.operation);
+  return launch_kernel(all_reduce_of(algorithm, dtype, rank.world_size), launch, rank, in, out, launch.operation);
 }
 
-int launch_exchange(const PushRank& rank, const PushLaunch& launch, bool bulk, const Exchange& exchange) {
-  return launch_kernel(bulk ? exchange_kernel<BulkChunks> : exchange_kernel<TaggedChunks>, launch, rank, exchange,
-                       launch.operation);
+int launch_exchange(const PushRank& rank, const PushLaunch& launch, MoveAlgorithm algorithm, const Exchange& exchange) {
+  return launch_kernel(exchange_of(algorithm, rank.world_size), launch, rank, exchange, launch.operation);
 }
 
-int launch_reduce_scatter(const PushRank& rank, const PushLaunch& launch, bool bulk, DType dtype,
+int launch_reduce_scatter(const PushRank& rank, const PushLaunch& launch, MoveAlgorithm algorithm, DType dtype,
                           const ReduceScatter& reduce_scatter) {
-  return launch_kernel(reduce_scatter_of(bulk, dtype), launch, rank, reduce_scatter, launch.operation);
+  return launch_kernel(reduce_scatter_of(algorithm, dtype, rank.world_size), launch, rank, reduce_scatter,
+                       launch.operation);
 }
 
 int launch_fill(void* stream, void* out, std::uint32_t word, std::int64_t count) {
@@ -197,7 +203,7 @@ int launch_fill(void* stream, void* out, std::uint32_t word, std::int64_t count)
   return cudaGetLastError();
 }
 
-int load_push_kernels() {
+int load_push_kernels(int world_size) {
   cudaFuncAttributes attributes;
   int error = cudaSuccess;
   const auto load = [&](auto* kernel) {
@@ -206,12 +212,14 @@ int load_push_kernels() {
   for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kI32}) {
     for (const auto algorithm : {AllReduceAlgorithm::kOneShotTagged, AllReduceAlgorithm::kOneShotSentinel,
                                  AllReduceAlgorithm::kTwoShotSentinel, AllReduceAlgorithm::kRingBulk}) {
-      load(all_reduce_of(algorithm, dtype));
+      load(all_reduce_of(algorithm, dtype, world_size));
     }
-    for (const bool bulk : {false, true}) load(reduce_scatter_of(bulk, dtype));
+    load(reduce_scatter_of(MoveAlgorithm::kOneShotTagged, dtype, world_size));
+    load(reduce_scatter_of(MoveAlgorithm::kRingBulk, dtype, world_size));
   }
-  load(exchange_kernel<TaggedChunks>);
-  load(exchange_kernel<BulkChunks>);
+  for (const auto algorithm : {MoveAlgorithm::kOneShotTagged, MoveAlgorithm::kRingTagged, MoveAlgorithm::kRingBulk}) {
+    load(exchange_of(algorithm, world_size));
+  }
   load(fill_kernel);
   return error;
 }

@@ -12,6 +12,9 @@ enum class AllReduceAlgorithm { kOneShotTagged, kOneShotSentinel, kTwoShotSentin
 int launch_all_reduce(const PushRank& rank, const PushLaunch& launch, AllReduceAlgorithm algorithm, DType dtype,
                       ConstView in, View out);
 
+/// Of messages between ranks. Those of send and recv go over rings; kRingTagged is for them alone.
+enum class MoveAlgorithm { kOneShotTagged, kRingTagged, kRingBulk };
+
 /// All-gather, broadcast, gather, send and recv: see ring_exchange.
 struct Exchange {
   ConstView in;
@@ -20,7 +23,7 @@ struct Exchange {
   std::byte* out = nullptr;
   Places places;  ///< in `out`
 };
-int launch_exchange(const PushRank& rank, const PushLaunch& launch, bool bulk, const Exchange& exchange);
+int launch_exchange(const PushRank& rank, const PushLaunch& launch, MoveAlgorithm algorithm, const Exchange& exchange);
 
 /// See ring_reduce_scatter.
 struct ReduceScatter {
@@ -28,14 +31,14 @@ struct ReduceScatter {
   Places places;  ///< in `in`
   View out;
 };
-int launch_reduce_scatter(const PushRank& rank, const PushLaunch& launch, bool bulk, DType dtype,
+int launch_reduce_scatter(const PushRank& rank, const PushLaunch& launch, MoveAlgorithm algorithm, DType dtype,
                           const ReduceScatter& reduce_scatter);
 
 /// Fills 32-bit words of device memory, or of host memory that the GPU can write.
 int launch_fill(void* stream, void* out, std::uint32_t word, std::int64_t count);
 
-/// Loads every kernel on the current device: a kernel that is loaded at its first launch waits for all others there, so
-/// for a peer that waits for it.
-int load_push_kernels();
+/// Loads every kernel of such groups on the current device: a kernel that is loaded at its first launch waits for all
+/// others there, so for a peer that waits for it.
+int load_push_kernels(int world_size);
 
 }  // namespace tandem

@@ -5,44 +5,66 @@
 namespace tandem {
 namespace {
 
-constexpr int kThreads = 512;
+constexpr int kThreads = 512;                           // of a block that moves a stripe
+constexpr int kPacketThreads = 256;                     // of one whose lanes move a pack each: fewer start sooner
 constexpr std::int64_t kTaggedBytes = 8 * 1024;         // above, sentinel packets cost less than tags
 constexpr std::int64_t kTaggedRingBytes = 1024 * 1024;  // above, a fence a chunk costs less than tags
 
-int in_blocks(std::int64_t packs, int most) {
-  return static_cast<int>(std::clamp<std::int64_t>((packs + kThreads - 1) / kThreads, 1, most));
+std::int64_t in_packs(std::int64_t bytes) {
+  return (bytes + kPackBytes - 1) / kPackBytes;
+}
+
+struct Grid {
+  int blocks, threads;
+};
+
+Grid lane_a_pack(const PushLimits& limits, std::int64_t packs) {
+  const bool fits = packs <= std::int64_t{kPacketThreads} * limits.max_blocks;
+  const auto threads =
+      static_cast<int>(std::clamp<std::int64_t>((packs + 31) / 32 * 32, 64, fits ? kPacketThreads : kThreads));
+  return {static_cast<int>(std::clamp<std::int64_t>((packs + threads - 1) / threads, 1, limits.max_blocks)), threads};
+}
+
+Grid block_a_stripe(const PushLimits& limits, std::int64_t packs) {
+  const int most = std::min(limits.rooms.ring_blocks, limits.max_blocks);
+  return {static_cast<int>(std::clamp<std::int64_t>((packs + kThreads - 1) / kThreads, 1, most)), kThreads};
 }
 
 }  // namespace
 
 AllReducePlan plan_all_reduce(const PushLimits& limits, DType dtype, std::int64_t bytes) {
-  const std::int64_t packs = (bytes + kPackBytes - 1) / kPackBytes;
-  const int threads = static_cast<int>(std::clamp<std::int64_t>((packs + 31) / 32 * 32, 64, kThreads));
+  const std::int64_t packs = in_packs(bytes);
+  const auto plan = [](AllReduceAlgorithm algorithm, Grid grid) {
+    return AllReducePlan{algorithm, grid.blocks, grid.threads};
+  };
+  const Grid grid = lane_a_pack(limits, packs);
   if (packs <= limits.rooms.one_shot_tagged && (bytes <= kTaggedBytes || !is_float(dtype))) {
-    return {AllReduceAlgorithm::kOneShotTagged, in_blocks(packs, limits.max_blocks), threads};
+    return plan(AllReduceAlgorithm::kOneShotTagged, grid);
   }
   if (is_float(dtype)) {
     // One shot sends world_size / 2 times the bytes of two, and saves a hop.
     const bool one_shot = limits.world_size == 2 || packs * (limits.world_size - 2) <= 32 * 1024;
     if (one_shot && packs <= limits.rooms.one_shot_sentinel) {
-      return {AllReduceAlgorithm::kOneShotSentinel, in_blocks(packs, limits.max_blocks), threads};
+      return plan(AllReduceAlgorithm::kOneShotSentinel, grid);
     }
     if (packs >= limits.world_size && packs <= limits.rooms.two_shot_sentinel * limits.world_size) {
-      return {AllReduceAlgorithm::kTwoShotSentinel, in_blocks(packs, limits.max_blocks), threads};
+      return plan(AllReduceAlgorithm::kTwoShotSentinel, {grid.blocks, kThreads});
     }
   }
-  return {AllReduceAlgorithm::kRingBulk,
-          in_blocks(packs / limits.world_size / 4, std::min(limits.rooms.ring_blocks, limits.max_blocks)), kThreads};
+  return plan(AllReduceAlgorithm::kRingBulk, block_a_stripe(limits, packs / limits.world_size / 4));
 }
 
-RingPlan plan_ring(const PushLimits& limits, std::int64_t bytes) {
-  const std::int64_t packs = (bytes + kPackBytes - 1) / kPackBytes;
-  const int most = std::min(limits.rooms.ring_blocks, limits.max_blocks);
-  if (bytes <= kTaggedRingBytes) {
-    const int threads = static_cast<int>(std::clamp<std::int64_t>((packs + 31) / 32 * 32, 64, kThreads));
-    return {false, in_blocks(packs, most), threads};
-  }
-  return {true, in_blocks(packs / 4, most), kThreads};
+MovePlan plan_move(const PushLimits& limits, std::int64_t bytes) {
+  const std::int64_t packs = in_packs(bytes);
+  const bool one_shot = packs <= limits.rooms.one_shot_tagged;
+  const Grid grid = one_shot ? lane_a_pack(limits, packs) : block_a_stripe(limits, packs / 4);
+  return {one_shot ? MoveAlgorithm::kOneShotTagged : MoveAlgorithm::kRingBulk, grid.blocks, grid.threads};
+}
+
+MovePlan plan_message(const PushLimits& limits, std::int64_t bytes) {
+  const bool tagged = bytes <= kTaggedRingBytes;
+  const Grid grid = block_a_stripe(limits, in_packs(bytes) / (tagged ? 1 : 4));
+  return {tagged ? MoveAlgorithm::kRingTagged : MoveAlgorithm::kRingBulk, grid.blocks, grid.threads};
 }
 
 }  // namespace tandem

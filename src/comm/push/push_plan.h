@@ -20,12 +20,14 @@ struct AllReducePlan {
 };
 AllReducePlan plan_all_reduce(const PushLimits& limits, DType dtype, std::int64_t bytes);
 
-struct RingPlan {
-  bool bulk;
+struct MovePlan {
+  MoveAlgorithm algorithm;
   int blocks;
   int threads;
 };
-/// `bytes`: the largest message between two ranks.
-RingPlan plan_ring(const PushLimits& limits, std::int64_t bytes);
+/// Of a collective; `bytes`: the largest message between two ranks.
+MovePlan plan_move(const PushLimits& limits, std::int64_t bytes);
+/// Of send and recv.
+MovePlan plan_message(const PushLimits& limits, std::int64_t bytes);
 
 }  // namespace tandem

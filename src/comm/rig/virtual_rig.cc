@@ -125,8 +125,7 @@ void VirtualRig::put(int from, int to, const Store& store, std::uint64_t random)
 }
 
 void VirtualRig::run(int num_calls, const std::function<void(int, int)>& prepare,
-                     const std::function<void(Env&, int)>& body, const std::function<void(int, int)>& done,
-                     const std::function<std::int64_t(int)>& packs) {
+                     const std::function<void(Env&, int)>& body, const std::function<void(int, int)>& done) {
   std::barrier start(options_.world_size * options_.blocks * options_.threads);
   std::vector<std::jthread> lanes;
   const auto run_lane = [&](int r, int block, int thread) {
@@ -145,7 +144,6 @@ void VirtualRig::run(int num_calls, const std::function<void(int, int)>& prepare
       if (!poisoned()) body(env, call);
       rank.kernel_boundary.arrive_and_wait();
       env.generation_ = advance_generation(env.generation_, 1);
-      env.last_num_packs_ = packs(call);
       if (env.lane() == 0 && !poisoned()) done(r, call);
     }
   };
@@ -166,6 +164,12 @@ VirtualRig::Env::Env(VirtualRig& rig, int rank, int block, int thread)
       received_(sent_),
       random_(rig.options_.seed * 1'000'003 + static_cast<std::uint64_t>(rank) * 4096 +
               static_cast<std::uint64_t>(block * rig.options_.threads + thread)) {}
+
+bool VirtualRig::Env::begin(std::int64_t num_packs) {
+  last_num_packs_ = num_packs_;
+  num_packs_ = num_packs;
+  return !rig_.poisoned();
+}
 
 int VirtualRig::Env::world_size() const {
   return rig_.options_.world_size;

@@ -49,11 +49,10 @@ class VirtualRig {
 
   class Env;
   /// Runs `num_calls` calls on every rank, each rank at its own pace: `prepare(rank, call)` on one thread first, `body`
-  /// on every lane, `done(rank, call)` on one thread before the rank's next call. `packs(call)` are those that a call's
-  /// area is refilled by later. Ends early on a failure. Once a rig.
+  /// on every lane, `done(rank, call)` on one thread before the rank's next call. All calls that begin() are in one
+  /// area. Ends early on a failure. Once a rig.
   void run(int num_calls, const std::function<void(int rank, int call)>& prepare,
-           const std::function<void(Env&, int call)>& body, const std::function<void(int rank, int call)>& done,
-           const std::function<std::int64_t(int call)>& packs);
+           const std::function<void(Env&, int call)>& body, const std::function<void(int rank, int call)>& done);
 
   const InboxLayout& layout() const { return layout_; }
   std::optional<RigFailure> failure() const;
@@ -90,6 +89,7 @@ class VirtualRig::Env {
   std::int64_t lane() const { return std::int64_t{block_} * num_threads() + thread_; }
   std::int64_t num_lanes() const { return std::int64_t{num_blocks()} * num_threads(); }
   const InboxLayout& layout() const { return rig_.layout_; }
+  bool begin(std::int64_t num_packs);
   std::uint32_t generation() const { return generation_; }
   std::int64_t last_num_packs() const { return last_num_packs_; }
   void put_halves(const Area& area, int to, int slot, std::int64_t index, const Pack& pack);
@@ -120,7 +120,7 @@ class VirtualRig::Env {
   VirtualRig& rig_;
   int rank_, block_, thread_;
   std::uint32_t generation_;
-  std::int64_t last_num_packs_ = 0;
+  std::int64_t last_num_packs_ = 0, num_packs_ = 0;  // of the calls before, and of this one
   // Every thread of a block counts the chunks of its rings; all count the same.
   std::vector<std::uint32_t> sent_, received_;
   std::mt19937_64 random_;
