@@ -4,8 +4,8 @@
 
 #include "base/error.h"
 #include "comm/cpu/cpu_communicator.h"
-#include "comm/nccl/nccl_communicator.h"
-#include "comm/push/push_communicator.h"
+#include "comm/nccl/nccl_transport.h"
+#include "comm/push/push_transport.h"
 
 namespace tandem {
 namespace {
@@ -176,9 +176,11 @@ std::vector<std::string> get_available_backends(std::span<const Device> devices)
 std::unique_ptr<Communicator> make_communicator(std::string_view backend, const Group& group, int rank) {
   if (backend == "cpu") return make_cpu_communicator(group, rank);
   if constexpr (kBuiltWithCuda) {
-    if (backend == "p2p") return make_p2p_communicator(group, rank);
-    if (backend == "native") return make_native_communicator(group, rank);
-    if (backend == "nccl") return make_nccl_communicator(group, rank);
+    static const std::pair<std::string_view, GpuCommunicator::MakeTransport> transports[] = {
+        {"p2p", make_p2p_transport}, {"nccl", make_nccl_transport}, {"native", make_native_transport}};
+    for (const auto& [name, make] : transports) {
+      if (name == backend) return std::make_unique<GpuCommunicator>(group, rank, name, std::vector{make});
+    }
   }
   std::string known;
   for (const std::string_view name : kBackends) known += format("{}{}", known.empty() ? "" : ", ", name);

@@ -28,23 +28,30 @@ void copy_if_elsewhere(const Stream& stream, void* out, const void* in, std::siz
 
 }  // namespace
 
-GpuCommunicator::GpuCommunicator(const Group& group, int rank, Deadlines deadlines)
+GpuCommunicator::GpuCommunicator(const Group& group, int rank, std::string_view backend,
+                                 const std::vector<MakeTransport>& transports, Route route)
     : Communicator(group, rank),
+      backend_(backend),
       shared_(std::static_pointer_cast<GpuGroup>(
-          group.backend_state("gpu", [&] { return std::make_shared<GpuGroup>(group.options()); }))) {
+          group.backend_state("gpu", [&] { return std::make_shared<GpuGroup>(group.options()); }))),
+      route_(std::move(route)) {
   if (shared_->rank(rank).joined.exchange(true)) {
     fail(ErrorKind::kInvalidArgument, "rank {} has a communicator in this group already", rank);
   }
-  if (deadlines == Deadlines::kOnHost) watch_.emplace(device());
+  for (const MakeTransport& make : transports) {
+    transports_.push_back(make(*this));
+    if (transports_.back()->deadlines() == Deadlines::kOnHost && !watch_) watch_.emplace(device());
+  }
 }
 
+// The peers are told first: those that wait for this rank get an error, and what it has queued for them ends.
 GpuCommunicator::~GpuCommunicator() {
-  depart();
-}
-
-void GpuCommunicator::depart() {
   shared_->rank(rank()).departed.store(true);
   shared_->barrier.ring();
+}
+
+GpuTransport& GpuCommunicator::transport_for(Collective op, std::size_t bytes) {
+  return *transports_[route_ ? route_(op, static_cast<std::int64_t>(bytes)) : 0];
 }
 
 std::uint32_t GpuCommunicator::begin(const Stream* stream, const Call& call) {
@@ -96,8 +103,9 @@ void GpuCommunicator::do_all_reduce(const Stream& stream, Tensor out, ConstTenso
       begin(&stream, {.op = Collective::kAllReduce, .dtype = x.dtype(), .count = x.num_elements()});
   if (x.num_elements() == 0) return;
   if (world_size() == 1) return copy_if_elsewhere(stream, out.raw(), x.raw(), x.bytes());
-  queue_all_reduce(stream, out, x, operation);
-  watch(stream, operation);
+  GpuTransport& transport = transport_for(Collective::kAllReduce, x.bytes());
+  transport.all_reduce(stream, out, x, operation);
+  watch(stream, transport, operation);
 }
 
 void GpuCommunicator::do_all_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares) {
@@ -105,8 +113,9 @@ void GpuCommunicator::do_all_gather(const Stream& stream, Tensor out, ConstTenso
       begin(&stream, with_shares({.op = Collective::kAllGather, .dtype = shard.dtype()}, shares));
   if (out.num_elements() == 0) return;
   if (world_size() == 1) return copy_if_elsewhere(stream, out.raw(), shard.raw(), shard.bytes());
-  queue_all_gather(stream, out, shard, shares, operation);
-  watch(stream, operation);
+  GpuTransport& transport = transport_for(Collective::kAllGather, out.bytes());
+  transport.all_gather(stream, out, shard, shares, operation);
+  watch(stream, transport, operation);
 }
 
 void GpuCommunicator::do_reduce_scatter(const Stream& stream, Tensor out, ConstTensor x, const Shares& shares) {
@@ -114,16 +123,18 @@ void GpuCommunicator::do_reduce_scatter(const Stream& stream, Tensor out, ConstT
       begin(&stream, with_shares({.op = Collective::kReduceScatter, .dtype = x.dtype()}, shares));
   if (x.num_elements() == 0) return;
   if (world_size() == 1) return copy_if_elsewhere(stream, out.raw(), x.raw(), x.bytes());
-  queue_reduce_scatter(stream, out, x, shares, operation);
-  watch(stream, operation);
+  GpuTransport& transport = transport_for(Collective::kReduceScatter, x.bytes());
+  transport.reduce_scatter(stream, out, x, shares, operation);
+  watch(stream, transport, operation);
 }
 
 void GpuCommunicator::do_broadcast(const Stream& stream, Tensor x, int root) {
   const std::uint32_t operation =
       begin(&stream, {.op = Collective::kBroadcast, .dtype = x.dtype(), .root = root, .count = x.num_elements()});
   if (x.num_elements() == 0 || world_size() == 1) return;
-  queue_broadcast(stream, x, root, operation);
-  watch(stream, operation);
+  GpuTransport& transport = transport_for(Collective::kBroadcast, x.bytes());
+  transport.broadcast(stream, x, root, operation);
+  watch(stream, transport, operation);
 }
 
 void GpuCommunicator::do_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares, int root) {
@@ -131,24 +142,27 @@ void GpuCommunicator::do_gather(const Stream& stream, Tensor out, ConstTensor sh
       begin(&stream, with_shares({.op = Collective::kGather, .dtype = shard.dtype(), .root = root}, shares));
   if (shares.begin(world_size()) == 0) return;
   if (world_size() == 1) return copy_if_elsewhere(stream, out.raw(), shard.raw(), shard.bytes());
-  queue_gather(stream, out, shard, shares, root, operation);
-  watch(stream, operation);
+  GpuTransport& transport = transport_for(Collective::kGather, dtype_bytes(shard.dtype(), shares.begin(world_size())));
+  transport.gather(stream, out, shard, shares, root, operation);
+  watch(stream, transport, operation);
 }
 
 void GpuCommunicator::do_send(const Stream& stream, ConstTensor x, int to) {
   const std::uint32_t operation =
       begin(&stream, {.op = Collective::kSend, .dtype = x.dtype(), .root = to, .count = x.num_elements()});
   if (x.num_elements() == 0) return;
-  queue_send(stream, x, to, operation);
-  watch(stream, operation);
+  GpuTransport& transport = transport_for(Collective::kSend, x.bytes());
+  transport.send(stream, x, to, operation);
+  watch(stream, transport, operation);
 }
 
 void GpuCommunicator::do_recv(const Stream& stream, Tensor x, int from) {
   const std::uint32_t operation =
       begin(&stream, {.op = Collective::kRecv, .dtype = x.dtype(), .root = from, .count = x.num_elements()});
   if (x.num_elements() == 0) return;
-  queue_recv(stream, x, from, operation);
-  watch(stream, operation);
+  GpuTransport& transport = transport_for(Collective::kSend, x.bytes());
+  transport.recv(stream, x, from, operation);
+  watch(stream, transport, operation);
 }
 
 void GpuCommunicator::do_barrier() {
@@ -183,7 +197,7 @@ void GpuCommunicator::do_synchronize(const Stream& stream) {
   while (!cuda::is_done(device(), stream.cuda_handle())) {
     check_words();
     check_departures();
-    check_backend();
+    check_transports();
     check_watch(start);
     if (group().aborted()) throw_cause(&stream);
     if (Clock::now() - start > kSpin) {
@@ -193,12 +207,16 @@ void GpuCommunicator::do_synchronize(const Stream& stream) {
     }
   }
   check_words();
-  check_backend();
+  check_transports();
   if (group().aborted()) throw_cause(&stream);
 }
 
-void GpuCommunicator::watch(const Stream& stream, std::uint32_t operation) {
-  if (watch_) watch_->add(stream.cuda_handle(), operation);
+void GpuCommunicator::watch(const Stream& stream, const GpuTransport& transport, std::uint32_t operation) {
+  if (transport.deadlines() == Deadlines::kOnHost) watch_->add(stream.cuda_handle(), operation);
+}
+
+void GpuCommunicator::check_transports() {
+  for (const auto& transport : transports_) transport->check();
 }
 
 void GpuCommunicator::check_watch(Clock::time_point waiting_since) {

@@ -1,4 +1,4 @@
-#include "comm/nccl/nccl_communicator.h"
+#include "comm/nccl/nccl_transport.h"
 
 #include <algorithm>
 #include <atomic>
@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "comm/gpu/gpu_communicator.h"
 #include "comm/nccl/nccl_group.h"
 #include "device/buffer.h"
 #include "device/cpu/start_thread.h"
@@ -56,20 +55,18 @@ NcclResult grouped(const NcclApi& api, const Calls& calls) {
   return first == NcclResult::kSuccess ? last : first;
 }
 
-class NcclCommunicator final : public GpuCommunicator {
+class NcclTransport final : public GpuTransport {
  public:
-  NcclCommunicator(const Group& group, int rank)
-      : GpuCommunicator(group, rank, Deadlines::kOnHost),
-        api_(nccl()),
-        state_(std::static_pointer_cast<NcclGroup>(
-            group.backend_state("nccl", [&] { return std::make_shared<NcclGroup>(group.options()); }))) {
+  explicit NcclTransport(GpuCommunicator& owner)
+      : owner_(owner), api_(nccl()), state_(std::static_pointer_cast<NcclGroup>(group().backend_state("nccl", [&] {
+          return std::make_shared<NcclGroup>(group().options());
+        }))) {
     if (world_size() == 1) return;
     // Not here: to make a communicator must not need the other ranks, which the same thread may make next.
-    set_up_thread_ = start_thread(format("the set-up of NCCL on rank {}", rank), [this] { set_up(); });
+    set_up_thread_ = start_thread(format("the set-up of NCCL on rank {}", rank()), [this] { set_up(); });
   }
 
-  ~NcclCommunicator() override {
-    depart();  // first, as peers that wait for this rank get an error, and what it has queued for them ends
+  ~NcclTransport() override {
     await_set_up();
     handle().end(group().aborted() ? NcclHandle::How::kAbort : NcclHandle::How::kFinish);
     if (!handle().wait_until_ended(Clock::now() + kEnd)) {
@@ -79,8 +76,101 @@ class NcclCommunicator final : public GpuCommunicator {
   }
 
   std::string_view backend() const override { return "nccl"; }
+  Deadlines deadlines() const override { return Deadlines::kOnHost; }
+
+  void check() override {
+    if (!is_set_up_.load()) return;
+    const std::optional<NcclResult> error = async_error();
+    if (!error || *error == NcclResult::kSuccess || *error == NcclResult::kInProgress) return;
+    try {
+      throw_failure(*error);
+    } catch (const Error& failure) {
+      group().abort(rank(), failure.what(), failure.kind(), failure.hint());
+    }
+  }
+
+  void all_reduce(const Stream& stream, Tensor out, ConstTensor x, std::uint32_t operation) override {
+    queue(stream, operation, [&](NcclComm comm, NcclStream on) {
+      return api_.all_reduce(x.raw(), out.raw(), size(x.num_elements()), type_of(x.dtype()), NcclOp::kSum, comm, on);
+    });
+  }
+
+  void all_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares,
+                  std::uint32_t operation) override {
+    queue(stream, operation, [&](NcclComm comm, NcclStream on) {
+      if (shares.equal) {
+        return api_.all_gather(shard.raw(), out.raw(), shard.bytes(), NcclType::kUint8, comm, on);
+      }
+      return grouped(api_, [&](const auto& note) {
+        for (int r = 0; r < world_size(); ++r) {
+          if (shares.count(r) == 0) continue;
+          const Tensor place = part(out, shares, r);
+          note(api_.broadcast(r == rank() ? shard.raw() : place.raw(), place.raw(), place.bytes(), NcclType::kUint8, r,
+                              comm, on));
+        }
+      });
+    });
+  }
+
+  void reduce_scatter(const Stream& stream, Tensor out, ConstTensor x, const Shares& shares,
+                      std::uint32_t operation) override {
+    const NcclType type = type_of(x.dtype());
+    queue(stream, operation, [&](NcclComm comm, NcclStream on) {
+      if (shares.equal) {
+        return api_.reduce_scatter(x.raw(), out.raw(), size(shares.count(0)), type, NcclOp::kSum, comm, on);
+      }
+      return grouped(api_, [&](const auto& note) {
+        for (int r = 0; r < world_size(); ++r) {
+          if (shares.count(r) == 0) continue;
+          note(api_.reduce(part(x, shares, r).raw(), r == rank() ? out.raw() : nullptr, size(shares.count(r)), type,
+                           NcclOp::kSum, r, comm, on));
+        }
+      });
+    });
+  }
+
+  void broadcast(const Stream& stream, Tensor x, int root, std::uint32_t operation) override {
+    queue(stream, operation, [&](NcclComm comm, NcclStream on) {
+      return api_.broadcast(x.raw(), x.raw(), x.bytes(), NcclType::kUint8, root, comm, on);
+    });
+  }
+
+  void gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares, int root,
+              std::uint32_t operation) override {
+    if (rank() != root) {
+      if (shard.num_elements() > 0) send(stream, shard, root, operation);
+      return;
+    }
+    const Tensor mine = part(out, shares, rank());
+    if (mine.raw() != shard.raw()) cuda::copy(stream.cuda_handle(), mine.raw(), shard.raw(), shard.bytes());
+    if (shares.begin(world_size()) == shares.count(rank())) return;
+    queue(stream, operation, [&](NcclComm comm, NcclStream on) {
+      return grouped(api_, [&](const auto& note) {
+        for (int r = 0; r < world_size(); ++r) {
+          const Tensor place = part(out, shares, r);
+          if (r == rank() || place.num_elements() == 0) continue;
+          note(api_.recv(place.raw(), place.bytes(), NcclType::kUint8, r, comm, on));
+        }
+      });
+    });
+  }
+
+  void send(const Stream& stream, ConstTensor x, int to, std::uint32_t operation) override {
+    queue(stream, operation,
+          [&](NcclComm comm, NcclStream on) { return api_.send(x.raw(), x.bytes(), NcclType::kUint8, to, comm, on); });
+  }
+
+  void recv(const Stream& stream, Tensor x, int from, std::uint32_t operation) override {
+    queue(stream, operation, [&](NcclComm comm, NcclStream on) {
+      return api_.recv(x.raw(), x.bytes(), NcclType::kUint8, from, comm, on);
+    });
+  }
 
  private:
+  const Group& group() const { return owner_.group(); }
+  int rank() const { return owner_.rank(); }
+  int world_size() const { return owner_.world_size(); }
+  int device() const { return owner_.device(); }
   NcclHandle& handle() { return state_->handle(rank()); }
 
   enum class Outcome { kDone, kAborted, kLate };
@@ -91,7 +181,7 @@ class NcclCommunicator final : public GpuCommunicator {
       const Clock::time_point now = Clock::now();
       if (now > deadline) return Outcome::kLate;
       if (now - start > kSpin) {
-        if (is_set_up_.load()) check_departures();  // before, a rank that leaves still takes part
+        if (is_set_up_.load()) owner_.check_departures();  // before, a rank that leaves still takes part
         std::this_thread::sleep_for(kNap);
       } else {
         std::this_thread::yield();
@@ -127,7 +217,7 @@ class NcclCommunicator final : public GpuCommunicator {
     if (!set_up_thread_.joinable()) return;
     const auto all_joined = [&] {
       for (int r = 0; r < world_size(); ++r) {
-        if (!shared().rank(r).joined.load()) return false;
+        if (!owner_.shared().rank(r).joined.load()) return false;
       }
       return true;
     };
@@ -218,26 +308,13 @@ class NcclCommunicator final : public GpuCommunicator {
     return group().aborted() ? Outcome::kAborted : Outcome::kDone;
   }
 
-  // --- calls, on the rank's thread ---
-
-  void check_backend() override {
-    if (!is_set_up_.load()) return;
-    const std::optional<NcclResult> error = async_error();
-    if (!error || *error == NcclResult::kSuccess || *error == NcclResult::kInProgress) return;
-    try {
-      throw_failure(*error);
-    } catch (const Error& failure) {
-      group().abort(rank(), failure.what(), failure.kind(), failure.hint());
-    }
-  }
-
   /// Queues what call(comm, stream) asks NCCL for.
   template <class Call>
   void queue(const Stream& stream, std::uint32_t operation, const Call& call) {
     if (!is_set_up_.load()) {
       // set_up() has the deadline.
       state_->bell.wait([&] { return is_set_up_.load() || group().aborted(); }, kSpin, Clock::time_point::max());
-      if (group().aborted()) throw_cause(&stream);
+      if (group().aborted()) owner_.throw_cause(&stream);
     }
     const Clock::time_point deadline = Clock::now() + group().options().timeout;
     Outcome outcome = Outcome::kAborted;
@@ -247,87 +324,10 @@ class NcclCommunicator final : public GpuCommunicator {
       group().abort(rank(), failure.what(), failure.kind(), failure.hint());
     }
     if (outcome == Outcome::kDone) return;
-    if (outcome == Outcome::kLate) abort_late(operation);  // ranks had to connect, and one did not come
+    if (outcome == Outcome::kLate) owner_.abort_late(operation);  // ranks had to connect, and one did not come
     // The thread inside NCCL may be about to launch a kernel on the caller's tensors; it is gone after this.
     handle().wait_until_ended(Clock::now() + kGone);
-    throw_cause(&stream);
-  }
-
-  void queue_all_reduce(const Stream& stream, Tensor out, ConstTensor x, std::uint32_t operation) override {
-    queue(stream, operation, [&](NcclComm comm, NcclStream on) {
-      return api_.all_reduce(x.raw(), out.raw(), size(x.num_elements()), type_of(x.dtype()), NcclOp::kSum, comm, on);
-    });
-  }
-
-  void queue_all_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares,
-                        std::uint32_t operation) override {
-    queue(stream, operation, [&](NcclComm comm, NcclStream on) {
-      if (shares.equal) {
-        return api_.all_gather(shard.raw(), out.raw(), shard.bytes(), NcclType::kUint8, comm, on);
-      }
-      return grouped(api_, [&](const auto& note) {
-        for (int r = 0; r < world_size(); ++r) {
-          if (shares.count(r) == 0) continue;
-          const Tensor place = part(out, shares, r);
-          note(api_.broadcast(r == rank() ? shard.raw() : place.raw(), place.raw(), place.bytes(), NcclType::kUint8, r,
-                              comm, on));
-        }
-      });
-    });
-  }
-
-  void queue_reduce_scatter(const Stream& stream, Tensor out, ConstTensor x, const Shares& shares,
-                            std::uint32_t operation) override {
-    const NcclType type = type_of(x.dtype());
-    queue(stream, operation, [&](NcclComm comm, NcclStream on) {
-      if (shares.equal) {
-        return api_.reduce_scatter(x.raw(), out.raw(), size(shares.count(0)), type, NcclOp::kSum, comm, on);
-      }
-      return grouped(api_, [&](const auto& note) {
-        for (int r = 0; r < world_size(); ++r) {
-          if (shares.count(r) == 0) continue;
-          note(api_.reduce(part(x, shares, r).raw(), r == rank() ? out.raw() : nullptr, size(shares.count(r)), type,
-                           NcclOp::kSum, r, comm, on));
-        }
-      });
-    });
-  }
-
-  void queue_broadcast(const Stream& stream, Tensor x, int root, std::uint32_t operation) override {
-    queue(stream, operation, [&](NcclComm comm, NcclStream on) {
-      return api_.broadcast(x.raw(), x.raw(), x.bytes(), NcclType::kUint8, root, comm, on);
-    });
-  }
-
-  void queue_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares, int root,
-                    std::uint32_t operation) override {
-    if (rank() != root) {
-      if (shard.num_elements() > 0) queue_send(stream, shard, root, operation);
-      return;
-    }
-    const Tensor mine = part(out, shares, rank());
-    if (mine.raw() != shard.raw()) cuda::copy(stream.cuda_handle(), mine.raw(), shard.raw(), shard.bytes());
-    if (shares.begin(world_size()) == shares.count(rank())) return;
-    queue(stream, operation, [&](NcclComm comm, NcclStream on) {
-      return grouped(api_, [&](const auto& note) {
-        for (int r = 0; r < world_size(); ++r) {
-          const Tensor place = part(out, shares, r);
-          if (r == rank() || place.num_elements() == 0) continue;
-          note(api_.recv(place.raw(), place.bytes(), NcclType::kUint8, r, comm, on));
-        }
-      });
-    });
-  }
-
-  void queue_send(const Stream& stream, ConstTensor x, int to, std::uint32_t operation) override {
-    queue(stream, operation,
-          [&](NcclComm comm, NcclStream on) { return api_.send(x.raw(), x.bytes(), NcclType::kUint8, to, comm, on); });
-  }
-
-  void queue_recv(const Stream& stream, Tensor x, int from, std::uint32_t operation) override {
-    queue(stream, operation, [&](NcclComm comm, NcclStream on) {
-      return api_.recv(x.raw(), x.bytes(), NcclType::kUint8, from, comm, on);
-    });
+    owner_.throw_cause(&stream);
   }
 
   /// Rank r's part of a tensor of any shape.
@@ -336,6 +336,7 @@ class NcclCommunicator final : public GpuCommunicator {
     return whole.reshape({whole.num_elements()}).slice(shares.begin(r), shares.begin(r + 1));
   }
 
+  GpuCommunicator& owner_;
   const NcclApi& api_;
   std::shared_ptr<NcclGroup> state_;
   std::atomic<bool> is_set_up_{false};
@@ -354,8 +355,8 @@ bool nccl_can_serve() {
   }
 }
 
-std::unique_ptr<Communicator> make_nccl_communicator(const Group& group, int rank) {
-  return std::make_unique<NcclCommunicator>(group, rank);
+std::unique_ptr<GpuTransport> make_nccl_transport(GpuCommunicator& owner) {
+  return std::make_unique<NcclTransport>(owner);
 }
 
 }  // namespace tandem

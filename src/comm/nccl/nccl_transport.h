@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "comm/communicator.h"
+#include "comm/gpu/gpu_communicator.h"
 
 namespace tandem {
 
@@ -12,7 +12,7 @@ namespace tandem {
 ///
 /// Sums: in an order and with roundings between ranks that NCCL chooses by size, dtype and machine; half types are
 /// rounded after each addition.
-std::unique_ptr<Communicator> make_nccl_communicator(const Group& group, int rank);
+std::unique_ptr<GpuTransport> make_nccl_transport(GpuCommunicator& owner);
 
 /// Whether there is an NCCL that we can use.
 bool nccl_can_serve();

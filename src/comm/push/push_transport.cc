@@ -1,4 +1,4 @@
-#include "comm/push/push_communicator.h"
+#include "comm/push/push_transport.h"
 
 #include <cuda_runtime_api.h>
 
@@ -36,43 +36,44 @@ Places places_of(DType dtype, const Shares& shares, int world_size) {
   return places;
 }
 
-class PushCommunicator final : public GpuCommunicator {
+class PushTransport final : public GpuTransport {
  public:
-  PushCommunicator(std::string_view backend, const Group& group, int rank, InboxPlace place)
-      : GpuCommunicator(group, rank, Deadlines::kInKernels),
-        backend_(backend),
-        memory_(std::static_pointer_cast<PushGroup>(group.backend_state(
-            backend, [&] { return std::make_shared<PushGroup>(group.options(), shared(), place); }))) {}
+  PushTransport(std::string_view backend, const GpuCommunicator& owner, InboxPlace place)
+      : backend_(backend),
+        rank_(owner.rank()),
+        world_size_(owner.world_size()),
+        memory_(std::static_pointer_cast<PushGroup>(owner.group().backend_state(
+            backend, [&] { return std::make_shared<PushGroup>(owner.group().options(), owner.shared(), place); }))) {}
 
   std::string_view backend() const override { return backend_; }
+  Deadlines deadlines() const override { return Deadlines::kInKernels; }
 
- private:
-  void queue_all_reduce(const Stream& stream, Tensor out, ConstTensor x, std::uint32_t operation) override {
+  void all_reduce(const Stream& stream, Tensor out, ConstTensor x, std::uint32_t operation) override {
     const AllReducePlan plan = plan_all_reduce(memory_->limits(), x.dtype(), bytes_of(x));
-    check(launch_all_reduce(memory_->rank(rank()), {stream.cuda_handle(), plan.blocks, plan.threads, operation},
-                            plan.algorithm, x.dtype(), view(x), view(out)));
+    check_cuda(launch_all_reduce(memory_->rank(rank_), {stream.cuda_handle(), plan.blocks, plan.threads, operation},
+                                 plan.algorithm, x.dtype(), view(x), view(out)));
   }
 
-  void queue_all_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares,
-                        std::uint32_t operation) override {
+  void all_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares,
+                  std::uint32_t operation) override {
     Exchange exchange = to_and_from_all(view(shard));
     exchange.out = view(out).data;
-    exchange.places = places_of(shard.dtype(), shares, world_size());
-    queue_exchange(stream, exchange, plan_move(memory_->limits(), largest_bytes(shard.dtype(), shares, world_size())),
+    exchange.places = places_of(shard.dtype(), shares, world_size_);
+    queue_exchange(stream, exchange, plan_move(memory_->limits(), largest_bytes(shard.dtype(), shares, world_size_)),
                    operation);
   }
 
-  void queue_reduce_scatter(const Stream& stream, Tensor out, ConstTensor x, const Shares& shares,
-                            std::uint32_t operation) override {
-    const MovePlan plan = plan_move(memory_->limits(), largest_bytes(x.dtype(), shares, world_size()));
-    check(launch_reduce_scatter(memory_->rank(rank()), {stream.cuda_handle(), plan.blocks, plan.threads, operation},
-                                plan.algorithm, x.dtype(),
-                                {view(x).data, places_of(x.dtype(), shares, world_size()), view(out)}));
+  void reduce_scatter(const Stream& stream, Tensor out, ConstTensor x, const Shares& shares,
+                      std::uint32_t operation) override {
+    const MovePlan plan = plan_move(memory_->limits(), largest_bytes(x.dtype(), shares, world_size_));
+    check_cuda(launch_reduce_scatter(memory_->rank(rank_), {stream.cuda_handle(), plan.blocks, plan.threads, operation},
+                                     plan.algorithm, x.dtype(),
+                                     {view(x).data, places_of(x.dtype(), shares, world_size_), view(out)}));
   }
 
-  void queue_broadcast(const Stream& stream, Tensor x, int root, std::uint32_t operation) override {
+  void broadcast(const Stream& stream, Tensor x, int root, std::uint32_t operation) override {
     Exchange exchange;
-    if (rank() == root) {
+    if (rank_ == root) {
       exchange.in = view(x).as_const();
       exchange.sends_to = all_others();
     } else {
@@ -81,43 +82,44 @@ class PushCommunicator final : public GpuCommunicator {
     queue_exchange(stream, exchange, plan_move(memory_->limits(), bytes_of(x)), operation);
   }
 
-  void queue_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares, int root,
-                    std::uint32_t operation) override {
+  void gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares, int root,
+              std::uint32_t operation) override {
     Exchange exchange;
-    if (rank() == root) {
+    if (rank_ == root) {
       exchange = to_and_from_all(view(shard));
       exchange.sends_to = 0;
       exchange.out = view(out).data;
-      exchange.places = places_of(shard.dtype(), shares, world_size());
+      exchange.places = places_of(shard.dtype(), shares, world_size_);
     } else {
       exchange.in = view(shard);
       exchange.sends_to = bit(root);
     }
-    queue_exchange(stream, exchange, plan_move(memory_->limits(), largest_bytes(shard.dtype(), shares, world_size())),
+    queue_exchange(stream, exchange, plan_move(memory_->limits(), largest_bytes(shard.dtype(), shares, world_size_)),
                    operation);
   }
 
-  void queue_send(const Stream& stream, ConstTensor x, int to, std::uint32_t operation) override {
+  void send(const Stream& stream, ConstTensor x, int to, std::uint32_t operation) override {
     Exchange exchange;
     exchange.in = view(x);
     exchange.sends_to = bit(to);
     queue_exchange(stream, exchange, plan_message(memory_->limits(), bytes_of(x)), operation);
   }
 
-  void queue_recv(const Stream& stream, Tensor x, int from, std::uint32_t operation) override {
+  void recv(const Stream& stream, Tensor x, int from, std::uint32_t operation) override {
     Exchange exchange;
     receive(exchange, from, view(x));
     queue_exchange(stream, exchange, plan_message(memory_->limits(), bytes_of(x)), operation);
   }
 
+ private:
   void queue_exchange(const Stream& stream, const Exchange& exchange, const MovePlan& plan, std::uint32_t operation) {
-    check(launch_exchange(memory_->rank(rank()), {stream.cuda_handle(), plan.blocks, plan.threads, operation},
-                          plan.algorithm, exchange));
+    check_cuda(launch_exchange(memory_->rank(rank_), {stream.cuda_handle(), plan.blocks, plan.threads, operation},
+                               plan.algorithm, exchange));
   }
 
   static std::uint32_t bit(int r) { return std::uint32_t{1} << r; }
-  std::uint32_t all_ranks() const { return (std::uint32_t{1} << world_size()) - 1; }
-  std::uint32_t all_others() const { return all_ranks() & ~bit(rank()); }
+  std::uint32_t all_ranks() const { return (std::uint32_t{1} << world_size_) - 1; }
+  std::uint32_t all_others() const { return all_ranks() & ~bit(rank_); }
 
   Exchange to_and_from_all(ConstView in) const {
     Exchange exchange;
@@ -131,16 +133,21 @@ class PushCommunicator final : public GpuCommunicator {
     exchange.out = out.data;
     exchange.places.offsets[from + 1] = out.bytes;
   }
-  static void check(int error) { TANDEM_CUDA_CALL(static_cast<cudaError_t>(error)); }
+  static void check_cuda(int error) { TANDEM_CUDA_CALL(static_cast<cudaError_t>(error)); }
 
   std::string_view backend_;
+  int rank_, world_size_;
   std::shared_ptr<PushGroup> memory_;
 };
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_p2p_communicator(const Group& group, int rank) {
-  return std::make_unique<PushCommunicator>("p2p", group, rank, InboxPlace::kPeerMemory);
+std::unique_ptr<GpuTransport> make_p2p_transport(GpuCommunicator& owner) {
+  return std::make_unique<PushTransport>("p2p", owner, InboxPlace::kPeerMemory);
+}
+
+std::unique_ptr<GpuTransport> make_native_transport(GpuCommunicator& owner) {
+  return std::make_unique<PushTransport>("native", owner, InboxPlace::kHostMemory);
 }
 
 bool p2p_can_serve(std::span<const Device> devices) {
@@ -148,10 +155,6 @@ bool p2p_can_serve(std::span<const Device> devices) {
     return std::all_of(devices.begin(), devices.end(),
                        [&](const Device& to) { return from == to || cuda::can_access_peer(from.index, to.index); });
   });
-}
-
-std::unique_ptr<Communicator> make_native_communicator(const Group& group, int rank) {
-  return std::make_unique<PushCommunicator>("native", group, rank, InboxPlace::kHostMemory);
 }
 
 }  // namespace tandem
