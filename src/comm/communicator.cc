@@ -10,8 +10,6 @@
 namespace tandem {
 namespace {
 
-constexpr std::string_view kBackends[] = {"p2p", "nccl", "native", "cpu"};
-
 void check_tensor(std::string_view what, const Stream& stream, ConstTensor tensor) {
   TANDEM_CHECK(!is_quantised(tensor.dtype()), "{}: tensor is {}", what, to_string(tensor.dtype()));
   TANDEM_CHECK(tensor.device().kind == stream.device().kind, "{}: tensor on {}, stream of {}", what,
@@ -159,6 +157,11 @@ void Communicator::recv(const Stream& stream, Tensor x, int from) {
   do_recv(stream, x, from);
 }
 
+const std::vector<std::string>& backend_names() {
+  static const std::vector<std::string> names = {"p2p", "nccl", "native", "cpu"};
+  return names;
+}
+
 std::vector<std::string> get_available_backends(std::span<const Device> devices) {
   const bool all_cpu = std::all_of(devices.begin(), devices.end(), [](Device device) { return device.is_cpu(); });
   if (devices.empty() || devices.size() > kMaxWorldSize) return {};
@@ -183,8 +186,8 @@ std::unique_ptr<Communicator> make_communicator(std::string_view backend, const 
     }
   }
   std::string known;
-  for (const std::string_view name : kBackends) known += format("{}{}", known.empty() ? "" : ", ", name);
-  if (std::find(std::begin(kBackends), std::end(kBackends), backend) == std::end(kBackends)) {
+  for (const std::string& name : backend_names()) known += format("{}{}", known.empty() ? "" : ", ", name);
+  if (std::find(backend_names().begin(), backend_names().end(), backend) == backend_names().end()) {
     fail_with_hint(ErrorKind::kInvalidArgument, format("unknown communication back-end \"{}\"", backend),
                    "known are " + known);
   }

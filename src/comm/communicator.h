@@ -112,6 +112,9 @@ class Communicator {
 /// are decided above, by measurement and with a logged reason; no back-end falls back by itself.
 std::unique_ptr<Communicator> make_communicator(std::string_view backend, const Group& group, int rank);
 
+/// All that there are, best first: "p2p", "nccl", "native", "cpu". Not every build and machine has each.
+const std::vector<std::string>& backend_names();
+
 /// The back-ends that can serve a group of these devices, best first; empty when none can.
 std::vector<std::string> get_available_backends(std::span<const Device> devices);
 
