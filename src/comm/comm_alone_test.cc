@@ -1,8 +1,23 @@
 // comm serves other engines too: this program links tandem_comm and nothing above or beside it.
 #include <cstdio>
 
+#include "base/error.h"
+#include "comm/connectivity.h"
 #include "comm/rank_team.h"
 #include "device/buffer.h"
+
+namespace {
+
+bool refuses_a_gpu_twice() {
+  try {
+    tandem::check_p2p_connectivity(std::vector{0, 0});
+  } catch (const tandem::Error& error) {
+    return error.kind() == tandem::ErrorKind::kInvalidArgument;
+  }
+  return false;
+}
+
+}  // namespace
 
 int main() {
   tandem::RankTeam team({.world_size = 2});
@@ -14,5 +29,8 @@ int main() {
     sums[context.rank] = *x.tensor.data<float>();
   });
   std::printf("%g %g\n", sums[0], sums[1]);
-  return sums[0] == 3 && sums[1] == 3 ? 0 : 1;
+  const bool summed = sums[0] == 3 && sums[1] == 3;
+  const bool connected = bool(tandem::check_p2p_connectivity(std::vector<int>{}));
+  const bool serves = tandem::get_available_backends(std::vector<tandem::Device>(2)) == std::vector<std::string>{"cpu"};
+  return summed && connected && serves && refuses_a_gpu_twice() ? 0 : 1;
 }

@@ -1,11 +1,15 @@
 #include "comm/communicator.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/error.h"
 #include "comm/cpu/cpu_communicator.h"
 #include "comm/nccl/nccl_transport.h"
 #include "comm/push/push_transport.h"
+#include "comm/trust/choice.h"
+#include "comm/trust/facts.h"
+#include "device/cuda/runtime.h"
 
 namespace tandem {
 namespace {
@@ -38,6 +42,25 @@ void check_overlap(std::string_view what, ConstTensor whole, ConstTensor part, s
   const bool disjoint =
       std::less_equal<>()(begin + whole.bytes(), other) || std::less_equal<>()(other + part.bytes(), begin);
   TANDEM_CHECK(disjoint, "{}: input and output overlap, {} bytes apart", what, other - begin);
+}
+
+std::optional<std::string> why_no_group(std::span<const Device> devices) {
+  if (devices.empty() || devices.size() > kMaxWorldSize) {
+    return format("{} ranks; a group has 1 to {}", devices.size(), kMaxWorldSize);
+  }
+  const auto num_cpus = std::count_if(devices.begin(), devices.end(), [](Device device) { return device.is_cpu(); });
+  if (num_cpus == static_cast<std::ptrdiff_t>(devices.size())) return std::nullopt;
+  if (num_cpus > 0) return format("{} of {} devices are CPUs; a group has one kind", num_cpus, devices.size());
+  int num_gpus = 0;
+  std::string why_none = "this build has no CUDA";
+  if constexpr (kBuiltWithCuda) num_gpus = cuda::num_devices(&why_none);
+  if (num_gpus == 0) return format("no GPU can be used: {}", why_none);
+  for (const Device device : devices) {
+    if (device.index < 0 || device.index >= num_gpus) {
+      return format("there is no {}; {} GPUs can be used", to_string(device), num_gpus);
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -162,18 +185,34 @@ const std::vector<std::string>& backend_names() {
   return names;
 }
 
-std::vector<std::string> get_available_backends(std::span<const Device> devices) {
-  const bool all_cpu = std::all_of(devices.begin(), devices.end(), [](Device device) { return device.is_cpu(); });
-  if (devices.empty() || devices.size() > kMaxWorldSize) return {};
-  if (all_cpu) return {"cpu"};
-  const bool all_gpu = std::none_of(devices.begin(), devices.end(), [](Device device) { return device.is_cpu(); });
-  std::vector<std::string> backends;
-  if constexpr (kBuiltWithCuda) {
-    if (all_gpu && p2p_can_serve(devices)) backends.push_back("p2p");
-    if (all_gpu && nccl_can_serve()) backends.push_back("nccl");
-    if (all_gpu) backends.push_back("native");
+std::vector<BackendStatus> get_backend_status(std::span<const Device> devices) {
+  const std::optional<std::string> no_group = why_no_group(devices);
+  const MachineSnapshot machine = no_group ? MachineSnapshot{} : gather_facts(devices);
+  std::vector<BackendStatus> all;
+  for (const std::string& name : backend_names()) {
+    BackendStatus& status = all.emplace_back(BackendStatus{.name = name});
+    if (no_group) {
+      status.reason = "no-group";
+      status.detail = *no_group;
+    } else if (const std::optional<Rejection> rejection = why_not(machine, name, Evidence::kClaimed)) {
+      status.reason = to_string(rejection->reason);
+      status.detail = rejection->detail;
+    } else {
+      status.works = true;
+      for (const BackendFacts& facts : machine.backends) {
+        if (facts.name == name) status.detail = facts.detail;
+      }
+    }
   }
-  return backends;
+  return all;
+}
+
+std::vector<std::string> get_available_backends(std::span<const Device> devices) {
+  std::vector<std::string> names;
+  for (const BackendStatus& status : get_backend_status(devices)) {
+    if (status.works) names.push_back(status.name);
+  }
+  return names;
 }
 
 std::unique_ptr<Communicator> make_communicator(std::string_view backend, const Group& group, int rank) {

@@ -115,7 +115,18 @@ std::unique_ptr<Communicator> make_communicator(std::string_view backend, const 
 /// All that there are, best first: "p2p", "nccl", "native", "cpu". Not every build and machine has each.
 const std::vector<std::string>& backend_names();
 
-/// The back-ends that can serve a group of these devices, best first; empty when none can.
+struct BackendStatus {
+  std::string name;
+  bool works = false;
+  std::string reason = {};  ///< why not: a code that stays, "no-peer-access"; see trust/choice.h
+  std::string detail = {};  ///< why not: a sentence; of one that works, its version where it has one
+};
+/// Every back-end, best first, for a group of these devices. Of peer access this is the driver's word:
+/// check_p2p_connectivity() verifies it. No devices, too many, GPUs beside CPUs or GPUs that are not there: none works,
+/// for the reason "no-group".
+std::vector<BackendStatus> get_backend_status(std::span<const Device> devices);
+
+/// The names of those that work.
 std::vector<std::string> get_available_backends(std::span<const Device> devices);
 
 }  // namespace tandem

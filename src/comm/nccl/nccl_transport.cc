@@ -345,16 +345,6 @@ class NcclTransport final : public GpuTransport {
 
 }  // namespace
 
-bool nccl_can_serve() {
-  try {
-    nccl();
-    return true;
-  } catch (const Error& error) {
-    log(LogLevel::kInfo, Subsystem::kComm, "nccl cannot be used: {}", error.what());
-    return false;
-  }
-}
-
 std::unique_ptr<GpuTransport> make_nccl_transport(GpuCommunicator& owner) {
   return std::make_unique<NcclTransport>(owner);
 }

@@ -14,7 +14,4 @@ namespace tandem {
 /// rounded after each addition.
 std::unique_ptr<GpuTransport> make_nccl_transport(GpuCommunicator& owner);
 
-/// Whether there is an NCCL that we can use.
-bool nccl_can_serve();
-
 }  // namespace tandem

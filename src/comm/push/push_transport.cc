@@ -150,11 +150,4 @@ std::unique_ptr<GpuTransport> make_native_transport(GpuCommunicator& owner) {
   return std::make_unique<PushTransport>("native", owner, InboxPlace::kHostMemory);
 }
 
-bool p2p_can_serve(std::span<const Device> devices) {
-  return std::all_of(devices.begin(), devices.end(), [&](const Device& from) {
-    return std::all_of(devices.begin(), devices.end(),
-                       [&](const Device& to) { return from == to || cuda::can_access_peer(from.index, to.index); });
-  });
-}
-
 }  // namespace tandem

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <memory>
-#include <span>
 
 #include "comm/gpu/gpu_communicator.h"
 
@@ -9,9 +8,6 @@ namespace tandem {
 
 /// Back-end "p2p": ranks push into their peers' GPU memory. Throws kUnsupported where they cannot.
 std::unique_ptr<GpuTransport> make_p2p_transport(GpuCommunicator& owner);
-
-/// Whether each GPU can map the others' memory, as the driver claims.
-bool p2p_can_serve(std::span<const Device> devices);
 
 /// Back-end "native": the same protocols through pinned host memory; needs no peer access.
 std::unique_ptr<GpuTransport> make_native_transport(GpuCommunicator& owner);
