@@ -5,8 +5,7 @@
 
 #include "base/error.h"
 #include "comm/cpu/cpu_communicator.h"
-#include "comm/nccl/nccl_transport.h"
-#include "comm/push/push_transport.h"
+#include "comm/gpu/make_gpu_communicator.h"
 #include "comm/trust/choice.h"
 #include "comm/trust/facts.h"
 #include "device/cuda/runtime.h"
@@ -216,22 +215,23 @@ std::vector<std::string> get_available_backends(std::span<const Device> devices)
 }
 
 std::unique_ptr<Communicator> make_communicator(std::string_view backend, const Group& group, int rank) {
-  if (backend == "cpu") return make_cpu_communicator(group, rank);
-  if constexpr (kBuiltWithCuda) {
-    static const std::pair<std::string_view, GpuCommunicator::MakeTransport> transports[] = {
-        {"p2p", make_p2p_transport}, {"nccl", make_nccl_transport}, {"native", make_native_transport}};
-    for (const auto& [name, make] : transports) {
-      if (name == backend) return std::make_unique<GpuCommunicator>(group, rank, name, std::vector{make});
-    }
+  const std::vector<Device>& devices = group.options().devices;
+  if (backend == "cpu" || (backend == "auto" && (devices.empty() || devices[0].is_cpu()))) {
+    return make_cpu_communicator(group, rank);
   }
-  std::string known;
-  for (const std::string& name : backend_names()) known += format("{}{}", known.empty() ? "" : ", ", name);
-  if (std::find(backend_names().begin(), backend_names().end(), backend) == backend_names().end()) {
+  if (backend != "auto" &&
+      std::find(backend_names().begin(), backend_names().end(), backend) == backend_names().end()) {
+    std::string known = "auto";
+    for (const std::string& name : backend_names()) known += ", " + name;
     fail_with_hint(ErrorKind::kInvalidArgument, format("unknown communication back-end \"{}\"", backend),
                    "known are " + known);
   }
-  fail_with_hint(ErrorKind::kUnsupported, format("this build has no communication back-end \"{}\"", backend),
-                 "here works: cpu");
+  if constexpr (kBuiltWithCuda) {
+    return make_gpu_communicator(backend, group, rank);
+  } else {
+    fail_with_hint(ErrorKind::kUnsupported, format("this build has no communication back-end \"{}\"", backend),
+                   "here works: cpu");
+  }
 }
 
 }  // namespace tandem

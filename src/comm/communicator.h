@@ -42,7 +42,7 @@ class Communicator {
   Communicator(const Communicator&) = delete;
   Communicator& operator=(const Communicator&) = delete;
 
-  virtual std::string_view backend() const = 0;  ///< "p2p" | "nccl" | "native" | "cpu"
+  virtual std::string_view backend() const = 0;  ///< "auto" (of GPUs) | "p2p" | "nccl" | "native" | "cpu"
   int rank() const { return rank_; }
   int world_size() const { return group_.world_size(); }
   const Group& group() const { return group_; }
@@ -107,9 +107,12 @@ class Communicator {
   int rank_;
 };
 
-/// Rank `rank`'s end of `group`; every rank makes its own, once. Throws kInvalidArgument for an unknown name (listing
-/// the known ones) and kUnsupported when the back-end cannot serve here (listing those that can). "auto" and failover
-/// are decided above, by measurement and with a logged reason; no back-end falls back by itself.
+/// Rank `rank`'s end of `group`; every rank makes its own, once. "auto" is the fastest of those that can serve, for
+/// each operation and size (trust/choice.h): the choice is made once a group, from GroupOptions::machine or what the
+/// process finds out about its GPUs (known_machine.h; seconds, once a process), and logged with its reasons. A name is
+/// forced: no back-end falls back by itself, and p2p serves only where every link has passed its probe. Throws
+/// kInvalidArgument for an unknown name (listing the known ones) and kUnsupported when the back-end cannot serve here
+/// (with each reason, and those that can).
 std::unique_ptr<Communicator> make_communicator(std::string_view backend, const Group& group, int rank);
 
 /// All that there are, best first: "p2p", "nccl", "native", "cpu". Not every build and machine has each.

@@ -14,11 +14,15 @@
 
 namespace tandem {
 
+struct MachineSnapshot;
+
 struct GroupOptions {
   int world_size = 1;                                           ///< 1 to kMaxWorldSize
   std::chrono::nanoseconds timeout = std::chrono::seconds(10);  ///< of every wait for a peer; above 0, at most a day
   std::vector<Device> devices = {};                             ///< by rank; empty: CPUs
   bool shared_devices = false;  ///< ranks may share a GPU, for tests of many ranks on few
+  /// What back-ends are chosen and trusted by; null: what this process finds out about the devices, once.
+  std::shared_ptr<const MachineSnapshot> machine = nullptr;
   int num_threads = 0;  ///< that work for the ranks, all together; 0: one a rank. Ranks poll only if all have a core
   std::uint32_t first_generation =
       0;  ///< where call counters start; calls are reported from 1. Tests start at the wrap.

@@ -65,6 +65,7 @@ struct RankTeam::Impl {
     const Group fresh({.world_size = options.world_size,
                        .timeout = options.timeout,
                        .devices = options.devices,
+                       .machine = options.machine,
                        .num_threads = num_threads()});
     std::vector<std::unique_ptr<Communicator>> comms;
     for (int r = 0; r < options.world_size; ++r) comms.push_back(make_communicator(options.backend, fresh, r));

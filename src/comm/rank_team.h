@@ -19,6 +19,7 @@ struct RankTeamOptions {
   std::string backend = "cpu";
   std::vector<Device> devices = {};                             ///< by rank; empty: CPUs
   std::chrono::nanoseconds timeout = std::chrono::seconds(10);  ///< of every wait for a peer inside a collective
+  std::shared_ptr<const MachineSnapshot> machine = nullptr;     ///< see GroupOptions
 };
 
 /// What a rank works with; valid during one run.

@@ -90,7 +90,7 @@ class GpuCommunicator final : public Communicator {
   void check_watch(Clock::time_point waiting_since);
   std::string late_ranks(int at_least, std::uint32_t number) const;
 
-  std::string_view backend_;
+  std::string backend_;
   std::shared_ptr<GpuGroup> shared_;
   std::optional<CallWatch> watch_;  // if a transport's deadlines are kept on the host
   Route route_;

@@ -1,0 +1,16 @@
+#pragma once
+// How fast each back-end is here, so that the fastest can be chosen.
+
+#include <span>
+
+#include "comm/trust/machine_snapshot.h"
+#include "device/device.h"
+
+namespace tandem {
+
+/// Measures every operation over the sizes of models' messages on each back-end that can serve this group (why_not),
+/// and replaces MachineSnapshot::calls. A back-end that fails is marked in MachineSnapshot::backends. Seconds, most of
+/// them NCCL's set-up. `devices` are those of `machine`, GPUs.
+void calibrate(std::span<const Device> devices, MachineSnapshot& machine);
+
+}  // namespace tandem
