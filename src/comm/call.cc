@@ -3,8 +3,9 @@
 namespace tandem {
 
 std::string_view to_string(Collective op) {
-  static constexpr std::string_view kNames[] = {"all-reduce", "all-gather", "reduce-scatter", "broadcast",
-                                                "gather",     "barrier",    "send",           "recv"};
+  static constexpr std::string_view kNames[] = {"all-reduce", "all-gather", "reduce-scatter",
+                                                "broadcast",  "gather",     "barrier",
+                                                "send",       "recv",       "all-reduce with norm"};
   return kNames[static_cast<int>(op)];
 }
 

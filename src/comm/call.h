@@ -18,7 +18,8 @@ enum class Collective : std::uint8_t {
   kGather,
   kBarrier,
   kSend,
-  kRecv
+  kRecv,
+  kAllReduceAddRmsNorm
 };
 
 /// "all-reduce", "recv"

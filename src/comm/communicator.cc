@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "comm/cpu/cpu_communicator.h"
 #include "comm/gpu/make_gpu_communicator.h"
+#include "comm/norm.h"
 #include "comm/trust/choice.h"
 #include "comm/trust/facts.h"
 #include "device/cuda/runtime.h"
@@ -99,6 +100,36 @@ void Communicator::all_reduce(const Stream& stream, Tensor out, ConstTensor x) {
   check_pair("all-reduce", stream, out, x.num_elements(), x);
   check_overlap("all-reduce", out, x, 0);
   do_all_reduce(stream, out, x);
+}
+
+void Communicator::all_reduce_add_rms_norm(const Stream& stream, Tensor out, Tensor residual, ConstTensor x,
+                                           ConstTensor weight, float epsilon) {
+  constexpr std::string_view kName = "all-reduce with norm";
+  check_tensor(kName, stream, x);
+  TANDEM_CHECK(is_float(x.dtype()), "{}: no norms of {}", kName, to_string(x.dtype()));
+  check_pair(kName, stream, out, x.num_elements(), x);
+  check_pair(kName, stream, residual, x.num_elements(), x);
+  const std::int64_t columns = weight.num_elements();
+  TANDEM_CHECK(columns > 0 && x.num_elements() % columns == 0, "{}: rows of {} elements in a tensor of {}", kName,
+               columns, x.num_elements());
+  check_pair(kName, stream, x, x.num_elements(), weight);
+  check_overlap(kName, x, out, 0);
+  const auto disjoint = [&](ConstTensor a, ConstTensor b) {
+    const auto *begin = static_cast<const std::byte*>(a.raw()), *other = static_cast<const std::byte*>(b.raw());
+    TANDEM_CHECK(a.bytes() == 0 || b.bytes() == 0 || std::less_equal<>()(begin + a.bytes(), other) ||
+                     std::less_equal<>()(other + b.bytes(), begin),
+                 "{}: residual or weight overlaps another tensor", kName);
+  };
+  for (const ConstTensor other : {ConstTensor(out), x, weight}) disjoint(residual, other);
+  disjoint(weight, out);
+  do_all_reduce_add_rms_norm(stream, out, x, add_rms_norm_of(out, residual, x, weight, epsilon));
+}
+
+void Communicator::do_all_reduce_add_rms_norm(const Stream& stream, Tensor out, ConstTensor x, const AddRmsNorm& norm) {
+  do_all_reduce(stream, out, x);
+  AddRmsNorm rest = norm;
+  rest.x = rest.out;
+  add_rms_norm(stream, x.dtype(), rest);
 }
 
 void Communicator::all_gather(const Stream& stream, Tensor out, ConstTensor shard) {

@@ -16,6 +16,8 @@
 
 namespace tandem {
 
+struct AddRmsNorm;
+
 /// How the elements of one tensor are dealt to the ranks: contiguous, in rank order.
 struct Shares {
   std::array<std::int64_t, kMaxWorldSize + 1> offsets{};  ///< rank r has elements [offsets[r], offsets[r + 1])
@@ -52,6 +54,13 @@ class Communicator {
   /// out <- sum of x over all ranks.
   void all_reduce(const Stream& stream, Tensor out, ConstTensor x);
 
+  /// residual <- residual + sum of x over all ranks; out <- residual / sqrt(mean(residual^2) + epsilon) * weight, row
+  /// by row. x, residual and out [rows..., columns], weight [columns], all of one float dtype; the sum, the residual
+  /// and the result are rounded to it. `out` may be x and nothing else overlaps. As fast as the all-reduce alone for a
+  /// few rows.
+  void all_reduce_add_rms_norm(const Stream& stream, Tensor out, Tensor residual, ConstTensor x, ConstTensor weight,
+                               float epsilon);
+
   /// out [world_size, shard...] <- the shards in rank order. In place: shard is its own place in out.
   void all_gather(const Stream& stream, Tensor out, ConstTensor shard);
   /// Ragged: rank r brings counts[r] elements, perhaps none.
@@ -87,6 +96,8 @@ class Communicator {
 
  private:
   virtual void do_all_reduce(const Stream& stream, Tensor out, ConstTensor x) = 0;
+  /// `norm` holds the same x and out. By default in two steps.
+  virtual void do_all_reduce_add_rms_norm(const Stream& stream, Tensor out, ConstTensor x, const AddRmsNorm& norm);
   virtual void do_all_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares) = 0;
   virtual void do_reduce_scatter(const Stream& stream, Tensor out, ConstTensor x, const Shares& shares) = 0;
   virtual void do_broadcast(const Stream& stream, Tensor x, int root) = 0;

@@ -11,7 +11,7 @@
 #include <string>
 
 #include "base/clock.h"
-#include "comm/communicator_contract_calls.h"
+#include "comm/communicator_contract_norm.h"
 
 namespace tandem::contract {
 
@@ -135,6 +135,23 @@ TEST_P(CommunicatorContract, ComputesInPlaceAndOutOfPlace) {
         }
       }
     }
+  }));
+}
+
+TEST_P(CommunicatorContract, AddsAndNormalisesAsItsTwoStepsDo) {
+  expect_all_ok(run([](Communicator& comm, const Stream& stream) {
+    std::uint32_t id = 0;
+    for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+      for (const std::int64_t columns : {1, 13, 576, 9000}) {
+        for (const std::int64_t rows : {0, 1, 5, 150}) {
+          if (rows * columns > (comm.world_size() <= 4 ? 50000 : 9000)) continue;
+          ++id;
+          perform_norm(comm, stream, dtype, rows, columns, id % 2 == 0, id);
+        }
+      }
+    }
+    // Too large for one kernel.
+    if (comm.world_size() <= 4) perform_norm(comm, stream, DType::kF32, 31, 9000, false, ++id);
   }));
 }
 
@@ -534,6 +551,15 @@ TEST_P(CommunicatorContract, ArgumentsThatDoNotFitAreRefusedBeforeAnyPeerIsInvol
     refused("out has 5", [&] { comm.all_reduce(stream, five.tensor(), four.tensor()); });
     refused("no sums of u8", [&] { comm.all_reduce(stream, bytes.tensor()); });
     refused("out is u8", [&] { comm.all_reduce(stream, bytes.tensor(), four.tensor()); });
+    refused("no norms of u8", [&] {
+      comm.all_reduce_add_rms_norm(stream, bytes.tensor(), bytes.tensor(), bytes.tensor(), bytes.tensor(), 1);
+    });
+    refused("rows of 5", [&] {
+      comm.all_reduce_add_rms_norm(stream, four.tensor(), four.tensor(), four.tensor(), five.tensor(), 1);
+    });
+    refused("overlaps another", [&] {
+      comm.all_reduce_add_rms_norm(stream, four.tensor(), four.tensor(), four.tensor(), five.part(0, 4), 1);
+    });
     refused("overlap", [&] { comm.all_reduce(stream, five.part(1, 4), five.part(0, 4)); });
     refused("out has", [&] { comm.all_gather(stream, Array(stream, DType::kF32, 4 * n + 1).tensor(), four.tensor()); });
     refused("counted as 5", [&] { comm.all_gather(stream, whole.tensor(), four.tensor(), fives); });

@@ -108,6 +108,17 @@ void GpuCommunicator::do_all_reduce(const Stream& stream, Tensor out, ConstTenso
   watch(stream, transport, operation);
 }
 
+void GpuCommunicator::do_all_reduce_add_rms_norm(const Stream& stream, Tensor out, ConstTensor x,
+                                                 const AddRmsNorm& norm) {
+  const std::uint32_t operation =
+      begin(&stream, {.op = Collective::kAllReduceAddRmsNorm, .dtype = x.dtype(), .count = x.num_elements()});
+  if (x.num_elements() == 0) return;
+  if (world_size() == 1) return add_rms_norm(stream, x.dtype(), norm);
+  GpuTransport& transport = transport_for(Collective::kAllReduce, x.bytes());
+  transport.all_reduce_add_rms_norm(stream, out, x, norm, operation);
+  watch(stream, transport, operation);
+}
+
 void GpuCommunicator::do_all_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares) {
   const std::uint32_t operation =
       begin(&stream, with_shares({.op = Collective::kAllGather, .dtype = shard.dtype()}, shares));

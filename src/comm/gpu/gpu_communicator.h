@@ -12,6 +12,7 @@
 #include "comm/communicator.h"
 #include "comm/gpu/call_watch.h"
 #include "comm/gpu/gpu_group.h"
+#include "comm/norm.h"
 
 namespace tandem {
 
@@ -29,6 +30,13 @@ class GpuTransport {
   virtual std::string_view backend() const = 0;
   virtual Deadlines deadlines() const = 0;
   virtual void all_reduce(const Stream& stream, Tensor out, ConstTensor x, std::uint32_t operation) = 0;
+  /// Of norm.x; unless the back-end has a kernel for it, in two steps.
+  virtual void all_reduce_add_rms_norm(const Stream& stream, Tensor out, ConstTensor x, AddRmsNorm norm,
+                                       std::uint32_t operation) {
+    all_reduce(stream, out, x, operation);
+    norm.x = norm.out;
+    add_rms_norm(stream, x.dtype(), norm);
+  }
   virtual void all_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares,
                           std::uint32_t operation) = 0;
   virtual void reduce_scatter(const Stream& stream, Tensor out, ConstTensor x, const Shares& shares,
@@ -68,6 +76,7 @@ class GpuCommunicator final : public Communicator {
 
  private:
   void do_all_reduce(const Stream& stream, Tensor out, ConstTensor x) override;
+  void do_all_reduce_add_rms_norm(const Stream& stream, Tensor out, ConstTensor x, const AddRmsNorm& norm) override;
   void do_all_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares) override;
   void do_reduce_scatter(const Stream& stream, Tensor out, ConstTensor x, const Shares& shares) override;
   void do_broadcast(const Stream& stream, Tensor x, int root) override;

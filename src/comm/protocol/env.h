@@ -27,6 +27,8 @@
 //                                   block have put and got (release)
 //   void raise_relaxed(to, index, value)        the same in no order with anything
 //   void sync_block();  bool sync_block(bool ok)    the latter: whether all say ok
+// for rows (norm.h)
+//   bool block_sum(bool ok, float& x)   x <- its sum over the threads of the block; whether all say ok
 
 #include "comm/protocol/packets.h"
 

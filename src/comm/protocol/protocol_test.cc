@@ -8,6 +8,7 @@
 
 #include "base/random.h"
 #include "comm/protocol/exchange.h"
+#include "comm/protocol/norm.h"
 #include "comm/protocol/ring.h"
 #include "comm/rig/virtual_rig.h"
 
@@ -423,6 +424,79 @@ TEST_P(SharesProtocol, ReduceScattersSharesOfAnySize) {
             for (int r = 0; r < world_size; ++r) sum += value(r, call, place);
             if (out[static_cast<std::size_t>(rank)][static_cast<std::size_t>(i)] != static_cast<float>(sum)) ++wrong;
           }
+        });
+    EXPECT_FALSE(rig.failure()) << world_size << " ranks";
+    EXPECT_EQ(wrong.load(), 0) << world_size << " ranks";
+  }
+}
+
+// Rows with norm between plain all-reduces in the same area: against the protocol's own two steps, to the bit where one
+// thread sums the squares.
+TEST(AllReduceAddNorm, HasTheBitsOfItsTwoSteps) {
+  constexpr std::int64_t kRows = 3, kColumns = 13;  // rows of three packs and a part
+  constexpr std::size_t kCount = kRows * kColumns;
+  for (const int world_size : {2, 3, 5}) {
+    RigOptions options = options_for(world_size, 2, 1);
+    options.link.max_delay = 20;
+    VirtualRig rig(options);
+    fill_sentinels(rig);
+    const auto ranks = static_cast<std::size_t>(world_size);
+    std::vector<std::vector<float>> in(ranks, std::vector<float>(kCount)), out = in, residual = in;
+    const std::vector<float> weight(kColumns, 0.75f);
+    std::atomic<int> wrong{0};
+    const auto bytes_of = [](std::vector<float>& values) { return reinterpret_cast<std::byte*>(values.data()); };
+    const auto start = [](std::size_t i) { return static_cast<float>(i % 5) - 2.0f; };
+    const auto tensors = [&](std::vector<float>& x, std::vector<float>& kept, std::vector<float>& result) {
+      return AddRmsNorm{.x = bytes_of(x),
+                        .residual = bytes_of(kept),
+                        .weight = reinterpret_cast<const std::byte*>(weight.data()),
+                        .out = bytes_of(result),
+                        .rows = kRows,
+                        .columns = kColumns,
+                        .row_bytes = kColumns * 4,
+                        .epsilon = 1e-3f};
+    };
+    rig.run(
+        30,
+        [&](int rank, int call) {
+          const auto r = static_cast<std::size_t>(rank);
+          for (std::size_t i = 0; i < kCount; ++i) {
+            in[r][i] = static_cast<float>(value(rank, call, static_cast<std::int64_t>(i)));
+            residual[r][i] = start(i);
+          }
+        },
+        [&](VirtualRig::Env& env, int call) {
+          const auto r = static_cast<std::size_t>(env.rank());
+          if (call % 3 == 0) {
+            one_shot<SentinelPackets, DType::kF32>(env,
+                                                   {{bytes_of(in[r]), kCount * 4}, {bytes_of(out[r]), kCount * 4}});
+          } else {
+            all_reduce_add_norm<SentinelPackets, DType::kF32, kAnyWidth>(env, env.layout().one_shot_sentinel,
+                                                                         tensors(in[r], residual[r], out[r]));
+          }
+        },
+        [&](int rank, int call) {
+          std::vector<float> sum(kCount), kept(kCount), expected(kCount);
+          for (std::size_t i = 0; i < kCount; ++i) {
+            for (int r = 0; r < world_size; ++r) {
+              sum[i] += static_cast<float>(value(r, call, static_cast<std::int64_t>(i)));
+            }
+            kept[i] = start(i);
+          }
+          const auto r = static_cast<std::size_t>(rank);
+          if (call % 3 == 0) {
+            if (out[r] != sum) ++wrong;
+            return;
+          }
+          SerialBlock block;
+          const AddRmsNorm steps = tensors(sum, kept, expected);
+          for (std::int64_t row = 0; row < kRows; ++row) {
+            add_norm_row<DType::kF32>(block, steps, row, [&](std::int64_t i, Pack& pack) {
+              pack = steps.in(row).load(i);
+              return true;
+            });
+          }
+          if (out[r] != expected || residual[r] != kept) ++wrong;
         });
     EXPECT_FALSE(rig.failure()) << world_size << " ranks";
     EXPECT_EQ(wrong.load(), 0) << world_size << " ranks";

@@ -34,12 +34,35 @@ __device__ inline std::uint64_t global_nanoseconds() {
   return now;
 }
 
+/// The threads of a block.
+class CudaBlock {
+ public:
+  __device__ int block() const { return static_cast<int>(blockIdx.x); }
+  __device__ int num_blocks() const { return static_cast<int>(gridDim.x); }
+  __device__ int thread() const { return static_cast<int>(threadIdx.x); }
+  __device__ int num_threads() const { return static_cast<int>(blockDim.x); }
+  __device__ void sync_block() const { __syncthreads(); }
+  __device__ bool sync_block(bool ok) const { return __syncthreads_and(ok) != 0; }
+
+  /// Whole warps only.
+  __device__ bool block_sum(bool ok, float& x) const {
+    __shared__ float of_warps[32];
+    for (int distance = 16; distance > 0; distance /= 2) x += __shfl_xor_sync(~0u, x, distance);
+    if (thread() % 32 == 0) of_warps[thread() / 32] = x;
+    const bool all = sync_block(ok);
+    x = thread() % 32 < num_threads() / 32 ? of_warps[thread() % 32] : 0.0f;
+    for (int distance = 16; distance > 0; distance /= 2) x += __shfl_xor_sync(~0u, x, distance);
+    sync_block();  // before the next sum is written
+    return all;
+  }
+};
+
 /// A block's rings before a call, in shared memory.
 struct RingCounts {
   std::uint32_t sent[kMaxWorldSize], received[kMaxWorldSize], emptied[kMaxWorldSize];
 };
 
-class CudaEnv {
+class CudaEnv : public CudaBlock {
  public:
   /// For a call in a packet area.
   __device__ CudaEnv(const PushRank& rank, std::uint32_t operation, PacketArea area)
@@ -82,10 +105,6 @@ class CudaEnv {
 
   __device__ int rank() const { return rank_.rank; }
   __device__ int world_size() const { return rank_.world_size; }
-  __device__ int block() const { return static_cast<int>(blockIdx.x); }
-  __device__ int num_blocks() const { return static_cast<int>(gridDim.x); }
-  __device__ int thread() const { return static_cast<int>(threadIdx.x); }
-  __device__ int num_threads() const { return static_cast<int>(blockDim.x); }
   __device__ std::int64_t lane() const { return blockIdx.x * blockDim.x + threadIdx.x; }
   __device__ std::int64_t num_lanes() const { return gridDim.x * blockDim.x; }
   __device__ const InboxLayout& layout() const { return rank_.layout; }
@@ -142,8 +161,6 @@ class CudaEnv {
   __device__ void raise_relaxed(int to, std::int64_t index, std::uint32_t value) const {
     store_relaxed(inbox_word(to, index), value);
   }
-  __device__ void sync_block() const { __syncthreads(); }
-  __device__ bool sync_block(bool ok) const { return __syncthreads_and(ok) != 0; }
 
   // Looks up seldom: nothing on the fast path.
   __device__ bool keep_waiting(Waiting& waiting) {
@@ -197,14 +214,5 @@ class CudaEnv {
   RingCounts* counts_ = nullptr;
   std::uint64_t wait_began_ = 0;
 };
-
-/// Lets the next kernel of the stream get ready, and waits until the one before has ended with all it wrote. Both
-/// without effect where the kernel was queued without programmatic launch.
-__device__ inline void overlap_launches() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
 
 }  // namespace tandem

@@ -1,20 +1,13 @@
 #include "comm/push/push_kernels.h"
 
 #include "comm/push/cuda_env.cuh"
+#include "comm/push/launch.cuh"
+#include "comm/push/norm_kernels.h"
 
 namespace tandem {
 namespace {
 
 constexpr int kMaxThreads = 512;
-
-/// Reads a kernel argument, a word of each line of 64 bytes: the first read of a line comes from far away, and here it
-/// does so while the kernel before this one ends.
-template <class T>
-__device__ void touch(const T& argument) {
-  const auto* words = reinterpret_cast<const std::uint64_t*>(&argument);
-#pragma unroll
-  for (std::size_t i = 0; i < sizeof(T) / sizeof(*words); i += 8) asm volatile("" ::"l"(words[i]));
-}
 
 /// Runs body(env) as the next call over this block's rings.
 template <class Body>
@@ -23,9 +16,6 @@ __device__ void call_over_rings(const PushRank& rank, std::uint32_t operation, c
   CudaEnv env(rank, operation, counts);
   if (env.read_counts()) body(env);
 }
-
-/// Of packets: two ranks are many people's case, and need half the code.
-constexpr int kPairWidth = 2;
 
 template <AllReduceAlgorithm kAlgorithm, DType kDType, int kWidth = kAnyWidth>
 __global__ void __launch_bounds__(kMaxThreads, 1)
@@ -92,21 +82,6 @@ __global__ void __launch_bounds__(kMaxThreads, 1)
 
 __global__ void fill_kernel(std::uint32_t* out, std::uint32_t word, std::int64_t count) {
   for (std::int64_t i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) out[i] = word;
-}
-
-template <class... Parameters, class... Arguments>
-int launch_kernel(void (*kernel)(Parameters...), const PushLaunch& launch, const Arguments&... arguments) {
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(launch.blocks));
-  config.blockDim = dim3(static_cast<unsigned>(launch.threads));
-  config.stream = static_cast<cudaStream_t>(launch.stream);
-  // Also in eager mode: 0.3 us less a call on H200s.
-  cudaLaunchAttribute programmatic{};
-  programmatic.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  programmatic.val.programmaticStreamSerializationAllowed = 1;
-  config.attrs = &programmatic;
-  config.numAttrs = 1;
-  return cudaLaunchKernelEx(&config, kernel, arguments...);
 }
 
 template <DType kDType, int kWidth>
@@ -221,7 +196,7 @@ int load_push_kernels(int world_size) {
     load(exchange_of(algorithm, world_size));
   }
   load(fill_kernel);
-  return error;
+  return error == cudaSuccess ? load_norm_kernels(world_size) : error;
 }
 
 }  // namespace tandem

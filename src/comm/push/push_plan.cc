@@ -10,6 +10,9 @@ constexpr int kPacketThreads = 256;                     // of one whose lanes mo
 constexpr std::int64_t kTaggedBytes = 8 * 1024;         // above, sentinel packets cost less than tags
 constexpr std::int64_t kTaggedRingBytes = 1024 * 1024;  // above, a fence a chunk costs less than tags
 
+// One shot sends world_size / 2 times the bytes of two, and saves a hop. Packs, times ranks beyond two.
+constexpr std::int64_t kOneShotPacks = 32 * 1024;
+
 std::int64_t in_packs(std::int64_t bytes) {
   return (bytes + kPackBytes - 1) / kPackBytes;
 }
@@ -42,8 +45,7 @@ AllReducePlan plan_all_reduce(const PushLimits& limits, DType dtype, std::int64_
     return plan(AllReduceAlgorithm::kOneShotTagged, grid);
   }
   if (is_float(dtype)) {
-    // One shot sends world_size / 2 times the bytes of two, and saves a hop.
-    const bool one_shot = limits.world_size == 2 || packs * (limits.world_size - 2) <= 32 * 1024;
+    const bool one_shot = limits.world_size == 2 || packs * (limits.world_size - 2) <= kOneShotPacks;
     if (one_shot && packs <= limits.rooms.one_shot_sentinel) {
       return plan(AllReduceAlgorithm::kOneShotSentinel, grid);
     }
@@ -52,6 +54,13 @@ AllReducePlan plan_all_reduce(const PushLimits& limits, DType dtype, std::int64_
     }
   }
   return plan(AllReduceAlgorithm::kRingBulk, block_a_stripe(limits, packs / limits.world_size / 4));
+}
+
+int plan_rows(const PushLimits& limits, std::int64_t rows, std::int64_t row_packs) {
+  const std::int64_t packs = rows * row_packs;
+  const bool one_shot = limits.world_size == 2 || packs * (limits.world_size - 2) <= kOneShotPacks;
+  if (!one_shot || packs > limits.rooms.one_shot_sentinel) return 0;
+  return static_cast<int>(std::min<std::int64_t>(rows, limits.max_blocks));
 }
 
 MovePlan plan_move(const PushLimits& limits, std::int64_t bytes) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "comm/gpu/gpu_communicator.h"
+#include "comm/push/norm_kernels.h"
 #include "comm/push/push_group.h"
 #include "device/cuda/cuda_check.h"
 
@@ -52,6 +53,14 @@ class PushTransport final : public GpuTransport {
     const AllReducePlan plan = plan_all_reduce(memory_->limits(), x.dtype(), bytes_of(x));
     check_cuda(launch_all_reduce(memory_->rank(rank_), {stream.cuda_handle(), plan.blocks, plan.threads, operation},
                                  plan.algorithm, x.dtype(), view(x), view(out)));
+  }
+
+  void all_reduce_add_rms_norm(const Stream& stream, Tensor out, ConstTensor x, AddRmsNorm norm,
+                               std::uint32_t operation) override {
+    const int blocks = plan_rows(memory_->limits(), norm.rows, norm.row_packs());
+    if (blocks == 0) return GpuTransport::all_reduce_add_rms_norm(stream, out, x, norm, operation);
+    check_cuda(launch_all_reduce_add_norm(memory_->rank(rank_), {stream.cuda_handle(), blocks, 0, operation}, x.dtype(),
+                                          norm));
   }
 
   void all_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares,
@@ -148,6 +157,10 @@ std::unique_ptr<GpuTransport> make_p2p_transport(GpuCommunicator& owner) {
 
 std::unique_ptr<GpuTransport> make_native_transport(GpuCommunicator& owner) {
   return std::make_unique<PushTransport>("native", owner, InboxPlace::kHostMemory);
+}
+
+void queue_add_rms_norm(const Stream& stream, DType dtype, const AddRmsNorm& norm) {
+  TANDEM_CUDA_CALL(static_cast<cudaError_t>(launch_add_rms_norm(stream.cuda_handle(), dtype, norm)));
 }
 
 }  // namespace tandem

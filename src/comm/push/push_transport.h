@@ -12,4 +12,7 @@ std::unique_ptr<GpuTransport> make_p2p_transport(GpuCommunicator& owner);
 /// Back-end "native": the same protocols through pinned host memory; needs no peer access.
 std::unique_ptr<GpuTransport> make_native_transport(GpuCommunicator& owner);
 
+/// add_rms_norm on a GPU, the current device.
+void queue_add_rms_norm(const Stream& stream, DType dtype, const AddRmsNorm& norm);
+
 }  // namespace tandem

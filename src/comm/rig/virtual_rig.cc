@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <barrier>
 #include <cstring>
+#include <numeric>
 #include <thread>
 
 #include "base/error.h"
@@ -32,8 +33,9 @@ struct VirtualRig::Rank {
   };
 
   struct Block {
-    explicit Block(int threads) : barrier(threads) {}
+    explicit Block(int threads) : barrier(threads), summands(static_cast<std::size_t>(threads)) {}
     std::barrier<> barrier;
+    std::vector<float> summands;  // by thread
     std::atomic<int> votes_against{0};
     std::vector<std::uint32_t> emptied;  // by rank, before the call
   };
@@ -304,6 +306,15 @@ bool VirtualRig::Env::sync_block(bool ok) {
   const bool all = block.votes_against.load(std::memory_order_relaxed) == 0;
   block.barrier.arrive_and_wait();
   if (!ok) block.votes_against.fetch_sub(1, std::memory_order_relaxed);
+  return all;
+}
+
+bool VirtualRig::Env::block_sum(bool ok, float& x) {
+  Rank::Block& block = *rig_.ranks_[static_cast<std::size_t>(rank_)]->blocks[static_cast<std::size_t>(block_)];
+  block.summands[static_cast<std::size_t>(thread_)] = x;
+  const bool all = sync_block(ok);
+  x = std::accumulate(block.summands.begin(), block.summands.end(), 0.0f);
+  sync_block();
   return all;
 }
 

@@ -109,6 +109,7 @@ class VirtualRig::Env {
   void raise_relaxed(int to, std::int64_t index, std::uint32_t value);
   void sync_block();
   bool sync_block(bool ok);
+  bool block_sum(bool ok, float& x);
 
  private:
   friend class VirtualRig;
