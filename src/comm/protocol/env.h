@@ -18,7 +18,7 @@
 //   Pack get_halves(area, slot, index), get_words(...)     from the own inbox
 //   void refill(area, slot, index, pack)        into the own inbox, done before the call ends
 //   bool keep_waiting(Waiting&)     false once the group is dead or the deadline has passed
-// for rings (ring.h) also
+// for rings (ring.h) and, of these, words and sync_block for probes (probe.h) also
 //   std::uint32_t sent(to), received(from)      chunks of this block's rings before this call, as sequence numbers
 //   std::uint32_t emptied(to)       what the word of emptied chunks showed before this call, the same on all threads
 //   void add_sent(to, chunks), add_received(from, chunks)  for the next call
@@ -29,6 +29,8 @@
 //   void sync_block();  bool sync_block(bool ok)    the latter: whether all say ok
 // for rows (norm.h)
 //   bool block_sum(bool ok, float& x)   x <- its sum over the threads of the block; whether all say ok
+// for probes also
+//   void fence()                    what this lane has put, got and refilled comes before what it puts later
 
 #include "comm/protocol/packets.h"
 

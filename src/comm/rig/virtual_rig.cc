@@ -9,12 +9,20 @@
 #include "base/error.h"
 
 namespace tandem {
+namespace {
+
+constexpr std::uint64_t kLateLooks = 2;  // of what a fault makes late
+constexpr std::uint64_t kLowWord = 0xffffffffu, kHighWord = kLowWord << 32;
+
+}  // namespace
 
 // The bits of `mask` of one half of a pack, put by a block of a rank.
 struct VirtualRig::Store {
   std::size_t half;
   std::uint64_t mask, value;
   int rank, block;
+  std::uint64_t looks;  // of its receiver in vain, before it arrives
+  bool fenced = true;   // a fence waits for it
 
   void apply(std::vector<std::atomic<std::uint64_t>>& inbox) const {
     if (mask == ~std::uint64_t{0}) return inbox[half].store(value, std::memory_order_relaxed);
@@ -25,13 +33,8 @@ struct VirtualRig::Store {
 };
 
 // Inboxes are halves of packs that any thread may load and store. Stores on their way wait in the receiver's mail until
-// its polls have counted past their time; none overtakes an older one to the same place.
+// their place has been looked at as often as they are late; none overtakes an older one to the same place.
 struct VirtualRig::Rank {
-  struct Mail {
-    std::uint64_t due;
-    Store store;
-  };
-
   struct Block {
     explicit Block(int threads) : barrier(threads), summands(static_cast<std::size_t>(threads)) {}
     std::barrier<> barrier;
@@ -49,10 +52,9 @@ struct VirtualRig::Rank {
   std::vector<std::atomic<std::uint64_t>> inbox;
   std::vector<std::atomic<std::uint32_t>> words;
   std::vector<std::unique_ptr<Block>> blocks;
-  std::atomic<std::uint64_t> polls{0};
   std::atomic<bool> has_mail{false};
   std::mutex mail_mutex;
-  std::vector<Mail> mail;
+  std::vector<Store> mail;
   std::barrier<> kernel_boundary;
 };
 
@@ -87,42 +89,40 @@ std::optional<RigFailure> VirtualRig::failure() const {
   return failure_;
 }
 
-void VirtualRig::deliver(int to) {
+void VirtualRig::deliver(int to, std::size_t half) {
   Rank& rank = *ranks_[static_cast<std::size_t>(to)];
-  const std::uint64_t now = rank.polls.fetch_add(1, std::memory_order_relaxed);
   if (!rank.has_mail.load(std::memory_order_relaxed)) return;
   const std::lock_guard lock(rank.mail_mutex);
   // In order of posting, so that of two words to one place the later stays.
-  std::erase_if(rank.mail, [&](const Rank::Mail& mail) {
-    if (mail.due > now) return false;
-    mail.store.apply(rank.inbox);
+  std::erase_if(rank.mail, [&](Store& store) {
+    if (store.half != half || store.looks-- > 0) return false;
+    store.apply(rank.inbox);
     return true;
   });
   rank.has_mail.store(!rank.mail.empty(), std::memory_order_relaxed);
 }
 
-// What a fence waits for: all that one block has on its way to one rank.
+// What a fence waits for: what one block has on its way to one rank.
 void VirtualRig::deliver_all(int from, int block, int to) {
   Rank& rank = *ranks_[static_cast<std::size_t>(to)];
   if (!rank.has_mail.load(std::memory_order_relaxed)) return;
   const std::lock_guard lock(rank.mail_mutex);
-  std::erase_if(rank.mail, [&](const Rank::Mail& mail) {
-    if (mail.store.rank != from || mail.store.block != block) return false;
-    mail.store.apply(rank.inbox);
+  std::erase_if(rank.mail, [&](const Store& store) {
+    if (store.rank != from || store.block != block || !store.fenced) return false;
+    store.apply(rank.inbox);
     return true;
   });
 }
 
-void VirtualRig::put(int from, int to, const Store& store, std::uint64_t random) {
-  const LinkBehaviour& link = links_[static_cast<std::size_t>(from * options_.world_size + to)];
+void VirtualRig::put(int to, Store store) {
   Rank& rank = *ranks_[static_cast<std::size_t>(to)];
-  if (link.max_delay == 0) return store.apply(rank.inbox);
+  if (store.looks == 0 && !rank.has_mail.load(std::memory_order_relaxed)) return store.apply(rank.inbox);
   const std::lock_guard lock(rank.mail_mutex);
-  std::uint64_t due = rank.polls.load(std::memory_order_relaxed) + random % (link.max_delay + 1);
-  for (const Rank::Mail& mail : rank.mail) {
-    if (mail.store.half == store.half) due = std::max(due, mail.due);
+  for (const Store& older : rank.mail) {
+    if (older.half == store.half) store.looks = std::max(store.looks, older.looks);
   }
-  rank.mail.push_back({due, store});
+  if (store.looks == 0) return store.apply(rank.inbox);
+  rank.mail.push_back(store);
   rank.has_mail.store(true, std::memory_order_relaxed);
 }
 
@@ -133,7 +133,7 @@ void VirtualRig::run(int num_calls, const std::function<void(int, int)>& prepare
   const auto run_lane = [&](int r, int block, int thread) {
     Rank& rank = *ranks_[static_cast<std::size_t>(r)];
     Env env(*this, r, block, thread);
-    start.arrive_and_wait();  // deadlines begin when all are here
+    start.arrive_and_wait();
     for (int call = 0; call < num_calls; ++call) {
       if (env.lane() == 0) prepare(r, call);
       if (thread == 0) {
@@ -142,7 +142,6 @@ void VirtualRig::run(int num_calls, const std::function<void(int, int)>& prepare
         for (int to = 0; to < options_.world_size; ++to) emptied.push_back(env.word(layout_.emptied_word(block, to)));
       }
       rank.kernel_boundary.arrive_and_wait();
-      env.deadline_ = Clock::now() + options_.timeout;
       if (!poisoned()) body(env, call);
       rank.kernel_boundary.arrive_and_wait();
       env.generation_ = advance_generation(env.generation_, 1);
@@ -190,51 +189,70 @@ std::size_t VirtualRig::Env::first_half(const Area& area, int slot, std::int64_t
 }
 
 struct VirtualRig::Env::Fate {
-  bool dropped, zero;
+  bool dropped, torn, unfenced;
   int to;
+  Pack pack;  // as it arrives
 };
 
-VirtualRig::Env::Fate VirtualRig::Env::draw_fate(int to) {
-  const LinkBehaviour& link = rig_.links_[static_cast<std::size_t>(rank_ * world_size() + to)];
-  const double chance = std::uniform_real_distribution(0.0, 1.0)(random_);
-  const bool dropped = chance < link.drop;
-  const bool zero = !dropped && chance < link.drop + link.zero;
-  const bool mirror = !dropped && !zero && chance < link.drop + link.zero + link.mirror;
-  return {dropped, zero, mirror ? rank_ : to};
+const LinkBehaviour& VirtualRig::Env::link(int to) const {
+  return rig_.links_[static_cast<std::size_t>(rank_ * world_size() + to)];
+}
+
+bool VirtualRig::Env::draw(double probability) {
+  return probability > 0 && std::uniform_real_distribution(0.0, 1.0)(random_) < probability;
+}
+
+VirtualRig::Env::Fate VirtualRig::Env::draw_fate(int to, const Pack& pack) {
+  const LinkBehaviour& fault = link(to);
+  Fate fate{draw(fault.drop), draw(fault.tear), draw(fault.overtaken), draw(fault.mirror) ? rank_ : to, pack};
+  if (draw(fault.zero)) fate.pack = Pack{};
+  if (draw(fault.flip)) fate.pack.words[random_() % 4] ^= std::uint32_t{1} << random_() % 32;
+  return fate;
+}
+
+void VirtualRig::Env::store_half(std::size_t first, std::size_t half, std::uint64_t mask, const Fate& fate,
+                                 std::uint64_t looks) {
+  const std::uint64_t value = fate.pack.words[2 * half] | std::uint64_t{fate.pack.words[2 * half + 1]} << 32;
+  rig_.put(fate.to,
+           {first + half, mask, value & mask, rank_, block_, fate.unfenced ? kLateLooks : looks, !fate.unfenced});
 }
 
 void VirtualRig::Env::put_halves(const Area& area, int to, int slot, std::int64_t index, const Pack& pack) {
   const std::size_t first = first_half(area, slot, index);
-  const Fate fate = draw_fate(to);
+  const Fate fate = draw_fate(to, pack);
+  if (fate.dropped) return;
   const std::size_t swap = random_() % 2;
-  for (std::size_t i = 0; i < 2 && !fate.dropped; ++i) {
-    const std::size_t half = i ^ swap;
-    const std::uint64_t value = pack.words[2 * half] | std::uint64_t{pack.words[2 * half + 1]} << 32;
-    rig_.put(rank_, fate.to, {first + half, ~std::uint64_t{0}, fate.zero ? 0 : value, rank_, block_}, random_());
+  for (std::size_t i = 0; i < 2; ++i) {
+    if (fate.torn) {
+      store_half(first, i, kHighWord, fate, 0);
+      store_half(first, i, kLowWord, fate, kLateLooks);
+    } else {
+      store_half(first, i ^ swap, kLowWord | kHighWord, fate, draw_looks(to));
+    }
   }
 }
 
 void VirtualRig::Env::put_words(const Area& area, int to, int slot, std::int64_t index, const Pack& pack) {
   const std::size_t first = first_half(area, slot, index);
-  const Fate fate = draw_fate(to);
+  const Fate fate = draw_fate(to, pack);
+  if (fate.dropped) return;
   std::size_t order[4] = {0, 1, 2, 3};
   std::shuffle(std::begin(order), std::end(order), random_);
-  for (std::size_t i = 0; i < 4 && !fate.dropped; ++i) {
-    const std::size_t word = order[i];
-    const std::uint64_t shift = word % 2 * 32;
-    rig_.put(rank_, fate.to,
-             {first + word / 2, std::uint64_t{0xffffffffu} << shift,
-              fate.zero ? 0 : std::uint64_t{pack.words[word]} << shift, rank_, block_},
-             random_());
+  for (const std::size_t word : order) {
+    store_half(first, word / 2, word % 2 == 0 ? kLowWord : kHighWord, fate, draw_looks(to));
   }
 }
 
+std::uint64_t VirtualRig::Env::draw_looks(int to) {
+  return random_() % (std::uint64_t{link(to).max_delay} + 1);
+}
+
 Pack VirtualRig::Env::get_words(const Area& area, int slot, std::int64_t index) {
-  rig_.deliver(rank_);
   const auto& inbox = rig_.ranks_[static_cast<std::size_t>(rank_)]->inbox;
   const std::size_t first = first_half(area, slot, index);
   Pack pack;
   for (std::size_t i = 0; i < 2; ++i) {
+    rig_.deliver(rank_, first + i);
     const std::uint64_t half = inbox[first + i].load(std::memory_order_relaxed);
     pack.words[2 * i] = static_cast<std::uint32_t>(half);
     pack.words[2 * i + 1] = static_cast<std::uint32_t>(half >> 32);
@@ -253,11 +271,15 @@ void VirtualRig::Env::refill(const Area& area, int slot, std::int64_t index, con
 
 bool VirtualRig::Env::keep_waiting(Waiting& waiting) {
   if (rig_.poisoned()) return false;
-  if (++waiting.polls % 64 == 0 && Clock::now() > deadline_) {
-    const std::lock_guard lock(rig_.failure_mutex_);
-    if (!rig_.failure_) rig_.failure_ = RigFailure{rank_, waiting.peer, waiting.phase, generation_};
-    rig_.poisoned_.store(true, std::memory_order_relaxed);
-    return false;
+  if (++waiting.polls % 64 == 0) {
+    const Clock::time_point now = Clock::now();
+    if (waiting.polls == 64) wait_began_ = now;
+    if (now - wait_began_ > rig_.options_.timeout) {
+      const std::lock_guard lock(rig_.failure_mutex_);
+      if (!rig_.failure_) rig_.failure_ = RigFailure{rank_, waiting.peer, waiting.phase, generation_};
+      if (rig_.options_.poisons) rig_.poisoned_.store(true, std::memory_order_relaxed);
+      return false;
+    }
   }
   std::this_thread::yield();
   return true;
@@ -273,13 +295,12 @@ void VirtualRig::Env::add_received(int from, std::int64_t chunks) {
 }
 
 std::uint32_t VirtualRig::Env::word(std::int64_t index) {
-  rig_.deliver(rank_);
   return rig_.ranks_[static_cast<std::size_t>(rank_)]->words[static_cast<std::size_t>(index)].load(
       std::memory_order_acquire);
 }
 
 void VirtualRig::Env::raise(int to, std::int64_t index, std::uint32_t value) {
-  if (rig_.options_.fences) rig_.deliver_all(rank_, block_, to);
+  rig_.deliver_all(rank_, block_, to);
   rig_.ranks_[static_cast<std::size_t>(to)]->words[static_cast<std::size_t>(index)].store(value,
                                                                                           std::memory_order_release);
 }
@@ -287,6 +308,10 @@ void VirtualRig::Env::raise(int to, std::int64_t index, std::uint32_t value) {
 void VirtualRig::Env::raise_relaxed(int to, std::int64_t index, std::uint32_t value) {
   rig_.ranks_[static_cast<std::size_t>(to)]->words[static_cast<std::size_t>(index)].store(value,
                                                                                           std::memory_order_relaxed);
+}
+
+void VirtualRig::Env::fence() {
+  for (int to = 0; to < world_size(); ++to) rig_.deliver_all(rank_, block_, to);
 }
 
 std::uint32_t VirtualRig::Env::emptied(int to) const {

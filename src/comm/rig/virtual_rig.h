@@ -16,12 +16,16 @@
 
 namespace tandem {
 
-/// What a link does. A pack travels as two or four stores; delays are in the receiver's polls.
+/// What a link does. A pack travels as two or four stores. A late one arrives when its receiver has looked for it in
+/// vain so many times: the worst moment, whatever the scheduler does. Faults are probabilities of a pack.
 struct LinkBehaviour {
-  std::uint32_t max_delay = 0;  ///< each store arrives 0 to max_delay polls late, so they overtake each other
-  double drop = 0;              ///< probability that a pack never arrives
+  std::uint32_t max_delay = 0;  ///< each store is 0 to max_delay looks late, so they overtake each other
+  double drop = 0;              ///< never arrives
   double zero = 0;              ///< zeros arrive instead
   double mirror = 0;            ///< lands in the sender's memory instead
+  double flip = 0;              ///< arrives with one bit turned over
+  double tear = 0;              ///< halves come apart: their first words are late
+  double overtaken = 0;         ///< is late, and no fence waits for it, so that a word raised later is seen before it
 };
 
 struct RigOptions {
@@ -29,11 +33,11 @@ struct RigOptions {
   int blocks = 1;   ///< of each rank's grid
   int threads = 1;  ///< of a block
   Rooms rooms;
-  std::uint32_t first_generation = 1;  ///< of the packets' areas and of all rings
-  Clock::duration timeout = std::chrono::seconds(30);
+  std::uint32_t first_generation = 1;                  ///< of the packets' areas and of all rings
+  Clock::duration timeout = std::chrono::seconds(30);  ///< of every wait
+  bool poisons = true;  ///< false: a wait that ends in vain ends its own lane's call only
   std::uint64_t seed = 1;
   LinkBehaviour link;  ///< of every ordered pair
-  bool fences = true;  ///< false: `raise` overtakes what was put before it, as if a protocol had left out the fence
 };
 
 /// Why a call ended early: the first wait of any lane that ended in vain.
@@ -63,8 +67,8 @@ class VirtualRig {
  private:
   struct Rank;
   struct Store;
-  void put(int from, int to, const Store& store, std::uint64_t random);
-  void deliver(int to);
+  void put(int to, Store store);
+  void deliver(int to, std::size_t half);
   void deliver_all(int from, int block, int to);
   bool poisoned() const { return poisoned_.load(std::memory_order_relaxed); }
 
@@ -107,6 +111,7 @@ class VirtualRig::Env {
   std::uint32_t word(std::int64_t index);
   void raise(int to, std::int64_t index, std::uint32_t value);
   void raise_relaxed(int to, std::int64_t index, std::uint32_t value);
+  void fence();
   void sync_block();
   bool sync_block(bool ok);
   bool block_sum(bool ok, float& x);
@@ -116,7 +121,11 @@ class VirtualRig::Env {
   Env(VirtualRig& rig, int rank, int block, int thread);
   std::size_t first_half(const Area& area, int slot, std::int64_t index) const;
   struct Fate;  // of one pack on its link
-  Fate draw_fate(int to);
+  Fate draw_fate(int to, const Pack& pack);
+  const LinkBehaviour& link(int to) const;
+  bool draw(double probability);
+  std::uint64_t draw_looks(int to);
+  void store_half(std::size_t first, std::size_t half, std::uint64_t mask, const Fate& fate, std::uint64_t looks);
 
   VirtualRig& rig_;
   int rank_, block_, thread_;
@@ -125,7 +134,7 @@ class VirtualRig::Env {
   // Every thread of a block counts the chunks of its rings; all count the same.
   std::vector<std::uint32_t> sent_, received_;
   std::mt19937_64 random_;
-  Clock::time_point deadline_;
+  Clock::time_point wait_began_;
 };
 
 }  // namespace tandem
