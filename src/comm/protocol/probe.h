@@ -17,7 +17,7 @@
 // a wait must end that lane only.
 
 #include "comm/protocol/ring.h"
-#include "comm/trust/machine_snapshot.h"
+#include "comm/trust/probe_outcome.h"
 
 namespace tandem {
 

@@ -161,6 +161,7 @@ class CudaEnv : public CudaBlock {
   __device__ void raise_relaxed(int to, std::int64_t index, std::uint32_t value) const {
     store_relaxed(inbox_word(to, index), value);
   }
+  __device__ void fence() const { asm volatile("fence.acq_rel.sys;" ::: "memory"); }
 
   // Looks up seldom: nothing on the fast path.
   __device__ bool keep_waiting(Waiting& waiting) {

@@ -8,19 +8,10 @@
 #include <vector>
 
 #include "comm/call.h"
+#include "comm/trust/probe_outcome.h"
 
 namespace tandem {
 
-/// How the memory of a pair's receiver was found to behave, as the receiver saw it.
-enum class ProbeOutcome {
-  kNotTried,    ///< nobody looked, or an earlier failure came first
-  kPassed,      ///< every message came, whole, unchanged and in order
-  kNoAccess,    ///< the driver claims none
-  kMapFailed,   ///< the driver claims access, and refuses to map
-  kLost,        ///< a message did not come before the deadline
-  kCorrupt,     ///< other bits than were sent
-  kOutOfOrder,  ///< a flag was seen before the data that it vouches for
-};
 /// Stable, in kebab-case, of a failure the code of the reason for which p2p is refused: "passed", "not-probed",
 /// "no-peer-access", "map-failed", "message-lost", "corrupt", "out-of-order".
 std::string_view to_string(ProbeOutcome outcome);

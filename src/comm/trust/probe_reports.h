@@ -4,6 +4,7 @@
 #include <span>
 
 #include "comm/protocol/probe.h"
+#include "comm/trust/machine_snapshot.h"
 
 namespace tandem {
 
