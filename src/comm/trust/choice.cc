@@ -12,7 +12,6 @@
 namespace tandem {
 namespace {
 
-constexpr std::int64_t kNoBound = std::numeric_limits<std::int64_t>::max();
 // A change of back-end has to be worth more than two measurements of the same thing differ.
 constexpr double kWorthAChange = 1.03;
 
@@ -34,10 +33,6 @@ std::string size_text(std::int64_t bytes) {
 
 // ---- whether a back-end can serve
 
-bool has_access(const PairFacts& pair) {
-  return pair.can_access && pair.probe.outcome != ProbeOutcome::kNoAccess;
-}
-
 bool same_gpu(const MachineSnapshot& machine, const PairFacts& pair) {
   return machine.gpus[static_cast<std::size_t>(pair.from)].index ==
          machine.gpus[static_cast<std::size_t>(pair.to)].index;
@@ -54,22 +49,12 @@ std::string explain_no_access(const PairFacts& pair) {
   return text;
 }
 
-std::string explain(const MachineSnapshot& machine, const PairFacts& pair) {
-  std::string text = pair_name(machine, pair) + ": ";
-  if (!has_access(pair)) return text + explain_no_access(pair);
-  if (pair.probe.outcome == ProbeOutcome::kNotTried) return text + "not probed";
-  text += format("{} in {} rounds", to_string(pair.probe.outcome), pair.probe.rounds);
+std::string explain(const PairFacts& pair) {
+  if (!has_access(pair)) return explain_no_access(pair);
+  if (pair.probe.outcome == ProbeOutcome::kNotTried) return "not probed";
+  std::string text = format("{} in {} rounds", to_string(pair.probe.outcome), pair.probe.rounds);
   if (!pair.link.empty()) text += format(" over {}", pair.link);
   return pair.probe.detail.empty() ? text : format("{} ({})", text, pair.probe.detail);
-}
-
-template <class Select>
-std::string explain_pairs(const MachineSnapshot& machine, const Select& select) {
-  std::vector<std::string> lines;
-  for (const PairFacts& pair : machine.pairs) {
-    if (select(pair)) lines.push_back(explain(machine, pair));
-  }
-  return joined(lines, "; ");
 }
 
 std::optional<Rejection> why_not_p2p(const MachineSnapshot& machine, Evidence evidence) {
@@ -86,7 +71,7 @@ std::optional<Rejection> why_not_p2p(const MachineSnapshot& machine, Evidence ev
     if (std::none_of(pairs.begin(), pairs.end(), [&](const PairFacts& p) { return p.probe.outcome == outcome; })) {
       continue;
     }
-    return rejected(reason, explain_pairs(machine, [](const PairFacts& p) {
+    return rejected(reason, describe_pairs(machine, [](const PairFacts& p) {
                       return !has_access(p) ||
                              (p.probe.outcome != ProbeOutcome::kPassed && p.probe.outcome != ProbeOutcome::kNotTried);
                     }));
@@ -96,7 +81,7 @@ std::optional<Rejection> why_not_p2p(const MachineSnapshot& machine, Evidence ev
     const bool none = without == static_cast<std::ptrdiff_t>(pairs.size());
     return rejected(none ? Reason::kNoPeerAccess : Reason::kPartialMesh,
                     format("{} of {} ordered pairs have no peer access: {}", without, pairs.size(),
-                           explain_pairs(machine, [](const PairFacts& p) { return !has_access(p); })));
+                           describe_pairs(machine, [](const PairFacts& p) { return !has_access(p); })));
   }
   const auto is_open = [&](const PairFacts& pair) {
     return pair.probe.outcome != ProbeOutcome::kPassed && !same_gpu(machine, pair);
@@ -104,7 +89,7 @@ std::optional<Rejection> why_not_p2p(const MachineSnapshot& machine, Evidence ev
   if (evidence == Evidence::kProbed && std::any_of(pairs.begin(), pairs.end(), is_open)) {
     return rejected(Reason::kNotProbed, format("{} of {} ordered pairs have not been verified: {}",
                                                std::count_if(pairs.begin(), pairs.end(), is_open), pairs.size(),
-                                               explain_pairs(machine, is_open)));
+                                               describe_pairs(machine, is_open)));
   }
   return std::nullopt;
 }
@@ -157,7 +142,7 @@ OpPlan plan_op(const MachineSnapshot& machine, Collective op, const std::vector<
     backend = next;
     size_before = bytes;
   }
-  plan.rows.push_back({kNoBound, backend});
+  plan.rows.push_back({OpPlan::kNoBound, backend});
   return plan;
 }
 
@@ -228,18 +213,6 @@ std::string describe_serving(const MachineSnapshot& machine, const std::string& 
   return text;
 }
 
-std::string describe(const OpPlan& plan) {
-  std::string text;
-  for (const OpPlan::Row& row : plan.rows) {
-    if (row.up_to_bytes != kNoBound) {
-      text += format("{} up to {}, ", row.backend, size_text(row.up_to_bytes));
-    } else {
-      text += row.backend + (plan.rows.size() > 1 ? " above" : "");
-    }
-  }
-  return text;
-}
-
 [[noreturn]] void refuse(std::string_view wanted, const std::vector<Rejection>& reasons,
                          const std::vector<std::string>& serving) {
   std::string message = wanted == "auto" ? "no communication back-end can serve these devices"
@@ -258,6 +231,39 @@ std::string describe(const OpPlan& plan) {
 }
 
 }  // namespace
+
+bool has_access(const PairFacts& pair) {
+  return pair.can_access && pair.probe.outcome != ProbeOutcome::kNoAccess;
+}
+
+std::string describe_pairs(const MachineSnapshot& machine, const std::function<bool(const PairFacts&)>& select) {
+  std::vector<std::pair<std::string, std::string>> stories;  // of which pairs
+  for (const PairFacts& pair : machine.pairs) {
+    if (!select(pair)) continue;
+    const std::string story = explain(pair);
+    auto same = std::find_if(stories.begin(), stories.end(), [&](const auto& s) { return s.first == story; });
+    if (same == stories.end()) {
+      stories.emplace_back(story, pair_name(machine, pair));
+    } else {
+      same->second += ", " + pair_name(machine, pair);
+    }
+  }
+  std::string text;
+  for (const auto& [story, pairs] : stories) text += format("{}{}: {}", text.empty() ? "" : "; ", pairs, story);
+  return text;
+}
+
+std::string describe(const OpPlan& plan) {
+  std::string text;
+  for (const OpPlan::Row& row : plan.rows) {
+    if (row.up_to_bytes != OpPlan::kNoBound) {
+      text += format("{} up to {}, ", row.backend, size_text(row.up_to_bytes));
+    } else {
+      text += row.backend + (plan.rows.size() > 1 ? " above" : "");
+    }
+  }
+  return text;
+}
 
 std::string_view to_string(Reason reason) {
   static constexpr std::string_view kNames[] = {"no-gpu",         "gpu-ranks",    "mig",          "shared-gpu",

@@ -3,6 +3,8 @@
 // replayed from a snapshot, tested without the machine, and explained.
 
 #include <cstdint>
+#include <functional>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -49,6 +51,13 @@ enum class Evidence { kProbed, kClaimed };
 /// partial mesh it cannot serve.
 std::optional<Rejection> why_not(const MachineSnapshot& machine, std::string_view backend, Evidence evidence);
 
+/// Whether the driver gives the pair access, by its word and as the probe found.
+bool has_access(const PairFacts& pair);
+
+/// Of the pairs that `select` takes, those with the same story together:
+/// "cuda:0 -> cuda:2, cuda:2 -> cuda:0: corrupt in 4096 rounds over PHB; cuda:0 -> cuda:1: ..."
+std::string describe_pairs(const MachineSnapshot& machine, const std::function<bool(const PairFacts&)>& select);
+
 /// One operation: the first row whose bound a call does not exceed names its back-end. The last row has no bound.
 struct OpPlan {
   struct Row {
@@ -56,10 +65,13 @@ struct OpPlan {
     std::string backend;
     bool operator==(const Row&) const = default;
   };
+  static constexpr std::int64_t kNoBound = std::numeric_limits<std::int64_t>::max();
   Collective op;
   bool measured = false;  ///< false: the order of preference decided
   std::vector<Row> rows;
 };
+/// "p2p up to 2 MB, nccl above"
+std::string describe(const OpPlan& plan);
 
 struct Choice {
   std::string wanted;

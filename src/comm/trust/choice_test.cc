@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 
-#include <limits>
 #include <set>
 
 #include "base/error.h"
@@ -16,7 +15,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
 
-constexpr std::int64_t kNoBound = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kNoBound = OpPlan::kNoBound;
 constexpr std::int64_t kKB = 1 << 10, kMB = 1 << 20;
 
 MachineSnapshot recorded(const std::string& name) {
@@ -106,7 +105,7 @@ TEST(Choice, StockGeForceDriversGiveNoPeers) {
   EXPECT_THAT(reasons(choice), ElementsAre("p2p no-peer-access", "native not-measured"));
   EXPECT_THAT(choice.rejected[0].detail, HasSubstr("12 of 12 ordered pairs have no peer access"));
   EXPECT_THAT(choice.rejected[0].detail,
-              HasSubstr("cuda:0 -> cuda:2: the driver gives no access over SYS (CNS: chipset not supported)"));
+              HasSubstr("cuda:3 -> cuda:1: the driver gives no access over SYS (CNS: chipset not supported)"));
 }
 
 TEST(Choice, APartialMeshIsNoMesh) {
@@ -114,7 +113,7 @@ TEST(Choice, APartialMeshIsNoMesh) {
   EXPECT_THAT(choice.used(), ElementsAre("nccl"));
   EXPECT_THAT(reasons(choice), ElementsAre("p2p partial-mesh", "native not-measured"));
   EXPECT_THAT(choice.rejected[0].detail, HasSubstr("8 of 12 ordered pairs have no peer access: cuda:0 -> cuda:2"));
-  EXPECT_THAT(choice.rejected[0].detail, Not(HasSubstr("cuda:0 -> cuda:1:")));
+  EXPECT_THAT(choice.rejected[0].detail, Not(HasSubstr("cuda:0 -> cuda:1")));
   EXPECT_THAT(choice.facts, testing::Contains("links: 0-1,2-3 NV4; 0-2,0-3,1-2,1-3 SYS"));
 }
 
@@ -205,10 +204,9 @@ TEST(Choice, AForcedBackendServesEverything) {
 TEST(Choice, AForcedBackendThatCannotServeIsAnErrorWithEachPairAndWhatWorks) {
   const Error error = refusal(recorded("rtx3090x4-nvlink-pairs"), "p2p");
   EXPECT_EQ(error.kind(), ErrorKind::kUnsupported);
-  for (const char* pair : {"0 -> cuda:2", "0 -> cuda:3", "1 -> cuda:2", "1 -> cuda:3", "2 -> cuda:0", "2 -> cuda:1",
-                           "3 -> cuda:0", "3 -> cuda:1"}) {
-    EXPECT_THAT(error.what(), HasSubstr(format("cuda:{}: the driver gives no access over SYS", pair)));
-  }
+  EXPECT_THAT(error.what(), HasSubstr("cuda:0 -> cuda:2, cuda:0 -> cuda:3, cuda:1 -> cuda:2, cuda:1 -> cuda:3, "
+                                      "cuda:2 -> cuda:0, cuda:2 -> cuda:1, cuda:3 -> cuda:0, cuda:3 -> cuda:1: "
+                                      "the driver gives no access over SYS (CNS: chipset not supported)"));
   EXPECT_THAT(error.what(), HasSubstr("p2p [partial-mesh]"));
   EXPECT_THAT(error.hint(), HasSubstr("nccl, native; NVIDIA's driver for GeForce"));
   EXPECT_THAT(refusal(recorded("h200x2-no-nccl"), "nccl").what(), HasSubstr("nccl [nccl-missing]: cannot load NCCL"));
