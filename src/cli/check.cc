@@ -1,16 +1,71 @@
-// `tandem check MODEL`: how a model would be split, and whether it fits.
+// `tandem check MODEL`: how a model would be split, and whether it fits. Without a model: what ranks can communicate
+// with on this machine.
+#include <algorithm>
+
+#include "base/error.h"
 #include "cli/commands.h"
 #include "cli/load.h"
 #include "cli/output.h"
+#include "comm/device_list.h"
+#include "comm/trust/snapshot_json.h"
+#include "device/cuda/runtime.h"
+#include "diagnose/check_machine.h"
 #include "diagnose/model_plan.h"
 
 namespace tandem::cli {
+namespace {
+
+int check_model(const CheckOptions& options, const Settings& settings) {
+  if (!options.snapshot_file.empty() || !options.replay_file.empty()) {
+    fail_with_hint(ErrorKind::kInvalidArgument, "--snapshot and --replay are about the machine, not about a model",
+                   "leave MODEL out");
+  }
+  const ModelPlan plan = plan_model(model_options(options.model, settings));
+  write_stdout(options.json ? plan_json(plan) + "\n" : format_plan(plan));
+  return plan.fits() ? 0 : 1;
+}
+
+// All GPUs, where there are any; else CPU ranks.
+std::vector<Device> devices_to_check(const Settings& settings) {
+  const std::vector<std::string> names = settings.list("devices");
+  const int ranks = settings.bounded("tp", kMaxWorldSize);
+  if (!names.empty()) return parse_devices(names, ranks);
+  int num_gpus = 0;
+  if constexpr (kBuiltWithCuda) num_gpus = cuda::num_devices();
+  if (num_gpus == 0) return parse_devices(names, ranks > 0 ? ranks : 2);
+  if (ranks > num_gpus) {
+    fail_with_hint(ErrorKind::kInvalidArgument, format("{} ranks, and {} GPUs", ranks, num_gpus),
+                   "a smaller --tp, or --devices cpu to check CPU ranks");
+  }
+  std::vector<std::string> gpus;
+  for (int i = 0; i < (ranks > 0 ? ranks : std::min(num_gpus, kMaxWorldSize)); ++i) gpus.push_back(std::to_string(i));
+  return parse_devices(gpus, 0);
+}
+
+MachineSnapshot replayed(const CheckOptions& options, const Settings& settings) {
+  for (const char* name : {"devices", "tp"}) {
+    if (settings.value(name).origin.starts_with("flag")) {
+      fail_with_hint(ErrorKind::kInvalidArgument, format("--replay and --{}: a snapshot has devices of its own", name),
+                     format("leave one of them out; the snapshot is {}", options.replay_file));
+    }
+  }
+  return read_snapshot(options.replay_file);
+}
+
+int check_this_machine(const CheckOptions& options, const Settings& settings) {
+  const MachineSnapshot machine = options.replay_file.empty()
+                                      ? check_machine(devices_to_check(settings), settings.number("timeout"))
+                                      : replayed(options, settings);
+  if (!options.snapshot_file.empty()) write_file(options.snapshot_file, snapshot_json(machine));
+  const MachineReport report = report_on(machine, settings.string("tp_backend"));
+  write_stdout(options.json ? report_json(report) + "\n" : format_report(report));
+  return report.healthy() ? 0 : 1;
+}
+
+}  // namespace
 
 int check_command(const CheckOptions& options, const Settings& settings) {
-  const ModelPlan plan = plan_model(model_options(options.model, settings));
-  const std::string text = options.json ? plan_json(plan) + "\n" : format_plan(plan);
-  write_stdout(text);
-  return plan.fits() ? 0 : 1;
+  return options.model.empty() ? check_this_machine(options, settings) : check_model(options, settings);
 }
 
 }  // namespace tandem::cli

@@ -96,10 +96,16 @@ struct CommandLine {
 
   void add_check() {
     CLI::App& command =
-        *(check_command = app.add_subcommand("check", "how a model is split over ranks, and whether it fits"));
-    command.add_option("MODEL", check.model, std::string(kModelHelp))->required();
+        *(check_command = app.add_subcommand("check",
+                                             "whether the devices can communicate, and by which back-ends; "
+                                             "with MODEL: how it is split over ranks, and whether it fits"));
+    command.add_option("MODEL", check.model, std::string(kModelHelp));
     command.add_flag("--json", check.json, "print JSON");
-    add_settings(command, flags, {"tp", "devices", "max_seq_len", "log_level"});
+    CLI::Option* replay =
+        command.add_option("--replay", check.replay_file, "decide for the machine of a snapshot, not for this one");
+    command.add_option("--snapshot", check.snapshot_file, "write what is known of this machine to FILE")
+        ->excludes(replay);
+    add_settings(command, flags, {"tp", "tp_backend", "devices", "max_seq_len", "timeout", "log_level"});
   }
 
   void add_bench() {

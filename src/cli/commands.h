@@ -31,8 +31,10 @@ struct RunOptions {
 int run_command(const RunOptions& options, const Settings& settings, InterruptThread& interrupt);
 
 struct CheckOptions {
-  std::string model;
+  std::string model;  ///< empty: the machine is checked
   bool json = false;
+  std::string snapshot_file;  ///< written; empty: none
+  std::string replay_file;    ///< read in place of the machine; empty: none
 };
 int check_command(const CheckOptions& options, const Settings& settings);
 

@@ -7,22 +7,13 @@
 namespace tandem::cli {
 
 ModelOptions model_options(const std::string& model, const Settings& settings) {
-  const auto bounded = [&](std::string_view name, int most) {
-    const std::int64_t value = settings.integer(name);
-    if (value > most) {
-      fail_with_hint(ErrorKind::kInvalidArgument,
-                     format("{}: {} is {}", settings.value(name).origin, name, settings.string(name)),
-                     format("use 1 to {}, or leave it out", most));
-    }
-    return static_cast<int>(value);
-  };
   return {.model_dir = model,
           .tp_backend = settings.string("tp_backend"),
           .devices = settings.list("devices"),
-          .tp_size = bounded("tp", kMaxWorldSize),
+          .tp_size = settings.bounded("tp", kMaxWorldSize),
           .max_seq_len = settings.integer("max_seq_len"),
           .shbuf_size = settings.integer("p2p_buffer_size"),
-          .threads = bounded("threads", kMaxThreads),
+          .threads = settings.bounded("threads", kMaxThreads),
           .timeout_s = settings.number("timeout")};
 }
 

@@ -195,6 +195,15 @@ const SettingValue& Settings::value(std::string_view name) const {
 std::int64_t Settings::integer(std::string_view name) const {
   return parse_bytes(string(name)).value_or(0);
 }
+int Settings::bounded(std::string_view name, int most) const {
+  const std::int64_t number = integer(name);
+  if (number > most) {
+    fail_with_hint(ErrorKind::kInvalidArgument, format("{}: {} is {}", value(name).origin, name, string(name)),
+                   format("use 1 to {}, or leave it out", most));
+  }
+  return static_cast<int>(number);
+}
+
 double Settings::number(std::string_view name) const {
   return parse_number(string(name)).value_or(0);
 }

@@ -51,6 +51,8 @@ class Settings {
   std::string string(std::string_view name) const { return value(name).text; }
   /// Settings of other types; the text was checked before. Empty values are 0 or false.
   std::int64_t integer(std::string_view name) const;
+  /// An integer that must not be above `most`: throws kInvalidArgument naming its origin.
+  int bounded(std::string_view name, int most) const;
   double number(std::string_view name) const;
   bool boolean(std::string_view name) const;
   /// Comma separated.
