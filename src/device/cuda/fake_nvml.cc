@@ -84,11 +84,6 @@ int nvmlDeviceGetNvLinkRemotePciInfo_v2(const Gpu* gpu, unsigned, PciInfo* remot
   remote->bus = is("switch") ? 0xc0 : gpus[index_of(gpu) ^ 1].bus;
   return kSuccess;
 }
-int nvmlDeviceGetNvLinkRemoteDeviceType(const Gpu*, unsigned, int* type) {
-  if (is("hidden")) return kNotSupported;
-  *type = is("switch") ? 2 : 0;
-  return kSuccess;
-}
 int nvmlDeviceGetP2PStatus(const Gpu* a, const Gpu* b, int caps, int* status) {
   constexpr int kNvLink = 2;
   const bool linked = has_switch() || (is("bridges") && neighbours(a, b));

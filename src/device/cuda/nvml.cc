@@ -17,7 +17,6 @@ constexpr int kSuccess = 0, kNoSuchLink = 2;  // NVML_ERROR_INVALID_ARGUMENT
 constexpr int kEnabled = 1;
 constexpr int kReadCaps = 0, kNvLinkCaps = 2;
 constexpr int kP2pOk = 0;
-constexpr int kRemoteIsGpu = 0;
 constexpr unsigned kMaxLinks = 64;  // more than any GPU has
 
 struct NvmlPciInfo {
@@ -57,8 +56,6 @@ struct Nvml::Library {
   int (*nvlink_remote_pci)(NvmlDevice device, unsigned link, NvmlPciInfo* remote) = nullptr;
   int (*p2p_status)(NvmlDevice a, NvmlDevice b, int caps, int* status) = nullptr;
   int (*mig_mode)(NvmlDevice device, unsigned* current, unsigned* pending) = nullptr;
-  // Drivers before 495 lack it.
-  int (*nvlink_remote_type)(NvmlDevice device, unsigned link, int* type) = nullptr;
 
   explicit Library(const std::string& file) : handle(dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL)) {
     if (handle == nullptr) {
@@ -75,8 +72,6 @@ struct Nvml::Library {
     find(handle, "nvmlDeviceGetNvLinkRemotePciInfo_v2", nvlink_remote_pci);
     find(handle, "nvmlDeviceGetP2PStatus", p2p_status);
     find(handle, "nvmlDeviceGetMigMode", mig_mode);
-    nvlink_remote_type =
-        reinterpret_cast<decltype(nvlink_remote_type)>(dlsym(handle, "nvmlDeviceGetNvLinkRemoteDeviceType"));
     if (const int error = init(); error != kSuccess) {
       fail(ErrorKind::kUnsupported, "NVML does not start: {}", error_string(error));
     }
@@ -87,10 +82,11 @@ struct Nvml::Library {
     return device_by_pci(address.c_str(), &found) == kSuccess ? found : nullptr;
   }
 
-  // To that GPU itself, or to switches. A remote that the driver hides, as in virtual machines, counts as a switch.
+  // To that GPU itself; if none is, and the driver says that NVLink joins the two, through switches, whether it names
+  // these or, as in virtual machines, hides them.
   int num_nvlinks(NvmlDevice from, NvmlDevice to, const std::string& to_address) const {
     const std::optional<PciPlace> place = place_of(to_address);
-    int direct = 0, through_switches = 0;
+    int direct = 0, others = 0;
     for (unsigned link = 0; link < kMaxLinks; ++link) {
       int state = 0;
       const int error = nvlink_state(from, link, &state);
@@ -100,16 +96,14 @@ struct Nvml::Library {
       if (nvlink_remote_pci(from, link, &remote) == kSuccess &&
           place == PciPlace{remote.domain, remote.bus, remote.device}) {
         ++direct;
-        continue;
+      } else {
+        ++others;
       }
-      int type = -1;
-      if (nvlink_remote_type != nullptr) nvlink_remote_type(from, link, &type);
-      if (type != kRemoteIsGpu) ++through_switches;
     }
     if (direct > 0) return direct;
     int status = -1;
     const bool reaches = p2p_status(from, to, kNvLinkCaps, &status) == kSuccess && status == kP2pOk;
-    return reaches ? through_switches : 0;
+    return reaches ? others : 0;
   }
 };
 
