@@ -41,6 +41,12 @@ TEST(CheckMachine, WhatIsAsItShouldBeIsNoFinding) {
   }
 }
 
+TEST(CheckMachine, OneSliceAloneNeedsNoPeers) {
+  MachineSnapshot machine = recorded("h200-one-gpu");
+  machine.gpus[0].is_mig = true;
+  EXPECT_TRUE(report_on(machine, "auto").healthy());
+}
+
 TEST(CheckMachine, WhatTheUserCanMendIsAFinding) {
   EXPECT_THAT(codes(report_on(recorded("rtx4090x2-iommu-corrupt"), "auto")), ElementsAre("corrupt"));
   EXPECT_THAT(codes(report_on(recorded("h100-mig-slices"), "auto")), ElementsAre("mig"));
@@ -63,6 +69,7 @@ TEST(CheckMachine, ABackendThatIsNamedAndRefusedIsAFinding) {
   EXPECT_FALSE(report.choice.has_value());
   EXPECT_THAT(report.findings[0].advice, HasSubstr("nccl, native"));
   EXPECT_THAT(format_report(report), HasSubstr("fail [back-end-refused]: "));
+  EXPECT_THAT(format_report(report), HasSubstr("p2p       refused  [no-peer-access] 12 of 12 ordered pairs"));
   EXPECT_THROW(report_on(recorded("cpu-only"), "p3p"), Error);
 }
 
