@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "comm/trust/snapshot_json.h"
 
 namespace tandem {
@@ -32,6 +33,16 @@ TEST(CheckMachine, RunsEveryCollectiveOnCpuRanks) {
   EXPECT_THAT(machine.backends[0].detail, HasSubstr("5 collectives between 2 ranks"));
   EXPECT_EQ(parse_snapshot(snapshot_json(machine), "x"), machine);
   EXPECT_TRUE(report_on(machine, "auto").healthy());
+}
+
+TEST(CheckMachine, SaysWhatACpuRankFailedIn) {
+  const std::vector<Device> devices = {{DeviceKind::kCpu, 0}, {DeviceKind::kCpu, 1}, {DeviceKind::kCpu, 2}};
+  set_log_level(Subsystem::kComm, LogLevel::kOff);               // it tells whom it waits for once a timeout
+  const MachineSnapshot machine = check_machine(devices, 1e-9);  // s: nobody is that fast
+  set_log_level(Subsystem::kComm, LogLevel::kWarn);
+  EXPECT_FALSE(machine.backends[0].works);
+  EXPECT_THAT(machine.backends[0].detail, HasSubstr("all_reduce of 4096 bytes: "));
+  EXPECT_FALSE(report_on(machine, "auto").healthy());
 }
 
 TEST(CheckMachine, WhatIsAsItShouldBeIsNoFinding) {
