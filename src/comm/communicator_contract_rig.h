@@ -48,16 +48,21 @@ class Rig {
 /// Ranks as threads.
 class ThreadRig final : public Rig {
  public:
-  /// `devices(world_size)`: by rank; empty for CPUs.
+  using Machine = std::function<std::shared_ptr<const MachineSnapshot>(const std::vector<Device>& devices)>;
+  /// `devices(world_size)`: by rank; empty for CPUs. `machine`: what back-ends are chosen by.
   ThreadRig(std::string backend, std::function<Stream(int rank)> make_stream,
-            std::function<std::vector<Device>(int world_size)> devices = {})
-      : backend_(std::move(backend)), make_stream_(std::move(make_stream)), devices_(std::move(devices)) {}
+            std::function<std::vector<Device>(int world_size)> devices = {}, Machine machine = {})
+      : backend_(std::move(backend)),
+        make_stream_(std::move(make_stream)),
+        devices_(std::move(devices)),
+        machine_(std::move(machine)) {}
 
   std::vector<Outcome> run(const GroupOptions& wanted, const Body& body,
                            const std::function<void(const Group&)>& meanwhile) override {
     GroupOptions options = wanted;
     if (devices_) options.devices = devices_(options.world_size);
     options.shared_devices = true;
+    if (machine_) options.machine = machine_(options.devices);
     const Group group(options);
     std::vector<Outcome> outcomes(static_cast<std::size_t>(options.world_size));
     std::vector<std::jthread> threads;
@@ -92,6 +97,7 @@ class ThreadRig final : public Rig {
   std::string backend_;
   std::function<Stream(int rank)> make_stream_;
   std::function<std::vector<Device>(int world_size)> devices_;
+  Machine machine_;
 };
 
 /// Throws unless `condition`; in rank bodies, where gtest's macros would not reach the test.

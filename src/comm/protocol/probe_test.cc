@@ -55,7 +55,7 @@ std::vector<Probed> run_probes(VirtualRig& rig, const RigOptions& options, int n
   rig.run(
       num_calls, [](int, int) {},
       [&](VirtualRig::Env& env, int call) { probe_links(env, plan(env.rank(), call), of(env.rank(), call).data()); },
-      [](int, int) {}, [](int) { return 0; });
+      [](int, int) {});
   std::vector<Probed> results;
   for (int call = 0; call < num_calls; ++call) {
     Probed& probed = results.emplace_back(Probed{options.world_size, {}});
@@ -156,7 +156,7 @@ TEST(WholeLink, CarriesPingPong) {
         if (env.rank() == 1 || env.lane() > 0) return;
         well += ping_pong(env, ProbePlan{.first_round = 5, .rounds = 1000}, 2 - env.rank()) ? 1 : 0;
       },
-      [](int, int) {}, [](int) { return 0; });
+      [](int, int) {});
   EXPECT_EQ(well, 2);
 }
 

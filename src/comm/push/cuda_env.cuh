@@ -85,6 +85,9 @@ class CudaEnv : public CudaBlock {
     return poison == 0 || leave();
   }
 
+  /// For a probe.
+  __device__ explicit CudaEnv(const PushRank& rank) : rank_(rank), operation_(0) {}
+
   /// For a call over rings; see read_counts.
   __device__ CudaEnv(const PushRank& rank, std::uint32_t operation, RingCounts& counts)
       : rank_(rank), operation_(operation), counts_(&counts) {}

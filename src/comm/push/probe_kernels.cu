@@ -10,7 +10,7 @@ constexpr int kMaxThreads = 512;
 /// Breaks what goes to one rank.
 class FaultyEnv : public CudaEnv {
  public:
-  __device__ FaultyEnv(const PushRank& rank, const ProbeFault& fault) : CudaEnv(rank, 0, 0, 0), fault_(fault) {}
+  __device__ FaultyEnv(const PushRank& rank, const ProbeFault& fault) : CudaEnv(rank), fault_(fault) {}
 
   __device__ void put_halves(const Area& area, int to, int slot, std::int64_t index, Pack pack) {
     if (passes(area, to, slot, index, pack)) CudaEnv::put_halves(area, to, slot, index, pack);
@@ -73,7 +73,7 @@ class FaultyEnv : public CudaEnv {
 
 __global__ void __launch_bounds__(kMaxThreads, 1)
     probe_kernel(const __grid_constant__ PushRank rank, const __grid_constant__ ProbePlan plan, ProbeReport* reports) {
-  CudaEnv env(rank, 0, 0, 0);
+  CudaEnv env(rank);
   probe_links(env, plan, reports);
 }
 
@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1)
 
 __global__ void ping_pong_kernel(const __grid_constant__ PushRank rank, const __grid_constant__ ProbePlan plan,
                                  int peer, double* nanoseconds) {
-  CudaEnv env(rank, 0, 0, 0);
+  CudaEnv env(rank);
   ProbePlan warm_up = plan;
   warm_up.rounds = kWarmUpRounds;
   ProbePlan timed = plan;
@@ -100,7 +100,7 @@ __global__ void ping_pong_kernel(const __grid_constant__ PushRank rank, const __
 
 __global__ void __launch_bounds__(kMaxThreads, 1)
     push_load_kernel(const __grid_constant__ PushRank rank, int to, const __grid_constant__ Area area, int passes) {
-  CudaEnv env(rank, 0, 0, 0);
+  CudaEnv env(rank);
   const auto first = static_cast<std::uint32_t>(env.lane());
   for (int pass = 0; pass < passes; ++pass) {
     for (std::int64_t i = env.lane(); i < area.slot_packets; i += env.num_lanes()) {

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
+#include <exception>
 #include <memory>
 #include <string>
 #include <thread>
@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "comm/push/push_kernels.h"
 #include "comm/trust/probe_reports.h"
+#include "device/cpu/start_thread.h"
 #include "device/cuda/cuda_check.h"
 #include "device/cuda/runtime.h"
 #include "device/stream.h"
@@ -169,11 +170,12 @@ class Prober {
   std::span<const ProbeReport> found(int r) const { return {reports(r), grid_.num_reports()}; }
 
   void probe_alone(int a, int b) {
-    ProbePlan plan{.seed = kSeed, .first_round = 1, .rounds = options_.rounds};
-    plan.peers = bit(b);
-    queue_probe(a, plan);
-    plan.peers = bit(a);
-    queue_probe(b, plan);
+    const ProbePlan plan{.seed = kSeed, .first_round = 1, .rounds = options_.rounds};
+    at_once(bit(a) | bit(b), [&](int r) {
+      ProbePlan mine = plan;
+      mine.peers = bit(r == a ? b : a);
+      queue_probe(r, mine);
+    });
     if (!wait_for(bit(a) | bit(b))) return;
     keep(result(a, b), judge_pair(grid_, plan, a, b, found(b), found(a)));
     keep(result(b, a), judge_pair(grid_, plan, b, a, found(a), found(b)));
@@ -181,21 +183,25 @@ class Prober {
 
   // While each GPU pushes bulk data to the others, one after the other.
   void probe_all() {
-    ProbePlan plan{.seed = kSeed, .first_round = 1 + options_.rounds, .rounds = (options_.rounds + 3) / 4};
+    const ProbePlan plan{.seed = kSeed, .first_round = 1 + options_.rounds, .rounds = (options_.rounds + 3) / 4};
+    const auto peers_of = [&](int r) {
+      std::uint32_t peers = 0;
+      for (int peer = 0; peer < grid_.world_size; ++peer) peers |= peer != r && passed(r, peer) ? bit(peer) : 0;
+      return peers;
+    };
     std::uint32_t ranks = 0;
-    for (int r = 0; r < grid_.world_size; ++r) {
-      plan.peers = 0;
+    for (int r = 0; r < grid_.world_size; ++r) ranks |= peers_of(r) != 0 ? bit(r) : 0;
+    at_once(ranks, [&](int r) {
+      ProbePlan mine = plan;
+      mine.peers = peers_of(r);
       for (int k = 1; k < grid_.world_size; ++k) {
         const int peer = (r + k) % grid_.world_size;
-        if (!passed(r, peer)) continue;
-        plan.peers |= bit(peer);
+        if ((mine.peers & bit(peer)) == 0) continue;
         const double bytes = result(r, peer).bandwidth * kLoadSeconds / (grid_.world_size - 1);
         queue_load(r, peer, load_stream(r), std::max(1, static_cast<int>(bytes / kLoadBytes)));
       }
-      if (plan.peers == 0) continue;
-      queue_probe(r, plan);
-      ranks |= bit(r);
-    }
+      queue_probe(r, mine);
+    });
     if (!wait_for(ranks)) return;
     std::vector<ProbeResult> loaded;
     for (int from = 0; from < grid_.world_size; ++from) {
@@ -225,12 +231,12 @@ class Prober {
 
   void measure(int a, int b) {
     auto* nanoseconds = static_cast<double*>(nanoseconds_.data());
-    for (const auto& [r, peer] : {std::pair(a, b), std::pair(b, a)}) {
+    at_once(bit(a) | bit(b), [&](int r) {
       const cuda::OnDevice current(device(r));
       nanoseconds[r] = 0;
-      check(launch_ping_pong(rank(r), stream(r), {.first_round = 1, .rounds = kPingPongRounds}, peer,
+      check(launch_ping_pong(rank(r), stream(r), {.first_round = 1, .rounds = kPingPongRounds}, r == a ? b : a,
                              static_cast<double*>(nanoseconds_.on(device(r))) + r));
-    }
+    });
     if (!wait_for(bit(a) | bit(b))) return;
     std::vector<cuda::Event> begin, end;
     for (const auto& [r, peer] : {std::pair(a, b), std::pair(b, a)}) {
@@ -250,7 +256,30 @@ class Prober {
     check(launch_push_load(rank(r), {stream, kLoadBlocks, kLoadThreads, 0}, to, memory_.load, passes));
   }
 
-  // All ranks' probes are queued before one is waited for.
+  /// queue(r) for each of `ranks`, on a thread of its own: with CUDA_LAUNCH_BLOCKING a launch returns when its kernel
+  /// has ended, and that waits for the others'.
+  template <class Queue>
+  void at_once(std::uint32_t ranks, const Queue& queue) {
+    std::vector<std::exception_ptr> errors(static_cast<std::size_t>(grid_.world_size));
+    {
+      std::vector<std::jthread> threads;
+      threads.reserve(errors.size());
+      for (int r = 0; r < grid_.world_size; ++r) {
+        if ((ranks & bit(r)) == 0) continue;
+        threads.push_back(start_thread(format("the probe of cuda:{}", device(r)), [&, r] {
+          try {
+            queue(r);
+          } catch (...) {
+            errors[static_cast<std::size_t>(r)] = std::current_exception();
+          }
+        }));
+      }
+    }
+    for (const std::exception_ptr& error : errors) {
+      if (error) std::rethrow_exception(error);
+    }
+  }
+
   void queue_probe(int r, const ProbePlan& plan) {
     const cuda::OnDevice current(device(r));
     std::fill_n(reports(r), grid_.num_reports(), ProbeReport{});
@@ -330,13 +359,6 @@ std::vector<ProbeResult> probe_pairs(const std::vector<int>& devices, const Prob
     if (std::count(devices.begin(), devices.end(), device) > 1) {
       fail(ErrorKind::kInvalidArgument, "cuda:{} is given more than once", device);
     }
-  }
-  if (const char* blocking = std::getenv("CUDA_LAUNCH_BLOCKING"); blocking != nullptr && std::string(blocking) != "0") {
-    fail_with_hint(ErrorKind::kUnsupported,
-                   format("CUDA_LAUNCH_BLOCKING is {}: kernels that wait for each other would be queued one after the "
-                          "other's end, and whole links be taken for broken ones",
-                          blocking),
-                   "unset it to probe links between GPUs");
   }
   if (devices.size() < 2) return std::vector<ProbeResult>(devices.size());
   auto prober = std::make_unique<Prober>(devices, options);

@@ -22,8 +22,7 @@ struct ProbeOptions {
 
 /// Every ordered pair of `devices`, at [from * devices.size() + to]: first each pair alone, then all that passed at
 /// once, while they also push bulk data. Waits for the result; no wait is without a deadline. Takes some 30 ms a pair.
-/// Throws on devices that do not exist, come twice or are too many, when memory does not suffice, and
-/// while CUDA_LAUNCH_BLOCKING is set.
+/// Throws on devices that do not exist, come twice or are too many, and when memory does not suffice.
 std::vector<ProbeResult> probe_pairs(const std::vector<int>& devices, const ProbeOptions& options = {});
 
 }  // namespace tandem
