@@ -116,7 +116,8 @@ TANDEM_HD bool send_chunks(Env& env, std::int64_t step, const Count& count, cons
 /// Tells the senders that chunk `step` is emptied. Before sequence numbers begin again its tagged slot is zeroed, so
 /// that no packet of the last pass is taken for one of the next. After a sync_block.
 /// A tagged packet was whole when it was read, so what is written over it later cannot have been read in its place, and
-/// the word needs no order. A bulk chunk has nothing to tell by.
+/// the word needs no order. But one that tells of zeroed slots does, and that may be one of the next pass: a sender
+/// that sees it need not have seen those before. A bulk chunk has nothing to tell by.
 template <class Form, class Env, class TakesPart>
 TANDEM_HD void empty_chunks(Env& env, std::int64_t step, const TakesPart& takes_part) {
   const InboxLayout& layout = env.layout();
@@ -134,7 +135,9 @@ TANDEM_HD void empty_chunks(Env& env, std::int64_t step, const TakesPart& takes_
   for (int r = env.thread(); r < env.world_size(); r += env.num_threads()) {
     if (r == env.rank() || !takes_part(r)) continue;
     const std::int64_t word = layout.emptied_word(env.block(), env.rank());
-    Form::kTagged && !cleaned ? env.raise_relaxed(r, word, sequence_of(r)) : env.raise(r, word, sequence_of(r));
+    const std::uint32_t sequence = sequence_of(r);
+    const bool needs_order = !Form::kTagged || cleaned || sequence <= kRingSlots;
+    needs_order ? env.raise(r, word, sequence) : env.raise_relaxed(r, word, sequence);
   }
 }
 
