@@ -16,7 +16,8 @@
 //                                   into a peer's inbox: relaxed; each half of eight bytes, or each word of four,
 //                                   arrives whole, in any order
 //   Pack get_halves(area, slot, index), get_words(...)     from the own inbox
-//   void refill(area, slot, index, pack)        into the own inbox, done before the call ends
+//   void refill(area, slot, index, pack)        into the own inbox, done before the call ends: for peers too, once they
+//                                   see what this rank has put in a later call
 //   bool keep_waiting(Waiting&)     false once the group is dead or the deadline has passed
 // for rings (ring.h) and, of these, words and sync_block for probes (probe.h) also
 //   std::uint32_t sent(to), received(from)      chunks of this block's rings before this call, as sequence numbers
