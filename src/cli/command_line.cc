@@ -127,7 +127,8 @@ struct CommandLine {
     CLI::App& command =
         *(bench_comm_command = group.add_subcommand("comm", "time of collectives, back-ends side by side"));
     command
-        .add_option("--op", bench_comm.ops, "all_reduce (default), all_gather, reduce_scatter, broadcast, gather; all")
+        .add_option("--op", bench_comm.ops,
+                    "all_reduce (default), all_gather, reduce_scatter, broadcast, gather, all_reduce_norm; all")
         ->delimiter(',');
     command.add_option("--backends", bench_comm.backends, "p2p, nccl, native, cpu; absent: all that work here")
         ->delimiter(',');

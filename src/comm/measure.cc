@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/half.h"
+#include "comm/norm.h"
 #include "device/buffer.h"
 #include "device/cuda/runtime.h"
 
@@ -75,19 +76,30 @@ class Workload {
  public:
   Workload(const RankContext& context, Collective op, DType dtype, std::int64_t count)
       : context_(context), op_(op), dtype_(dtype), share_(count / context.world_size) {
-    const std::int64_t whole =
-        op == Collective::kAllReduce || op == Collective::kBroadcast ? count : share_ * context.world_size;
+    const bool has_shares =
+        op == Collective::kAllGather || op == Collective::kGather || op == Collective::kReduceScatter;
+    const std::int64_t whole = has_shares ? share_ * context.world_size : count;
     const bool input_is_share = op == Collective::kAllGather || op == Collective::kGather;
     const bool output_is_share = op == Collective::kReduceScatter;
     const Device device = context.stream.device();
     in_ = OwnedTensor(device, dtype, {input_is_share ? share_ : whole});
     out_ = OwnedTensor(device, dtype, {output_is_share ? share_ : whole});
+    if (op == Collective::kAllReduceAddRmsNorm) {
+      residual_ = OwnedTensor(device, dtype, {whole});
+      weight_ = OwnedTensor(device, dtype, {whole % kColumns == 0 ? kColumns : whole});
+    }
   }
 
   void fill() {
     write(context_.stream, in_.tensor,
           repeat(dtype_, in_.tensor.num_elements(), [&](std::size_t i) { return input(context_.rank, i); }));
     write(context_.stream, out_.tensor, std::vector<std::byte>(out_.tensor.bytes(), std::byte{0xff}));
+    if (op_ == Collective::kAllReduceAddRmsNorm) {
+      for (const OwnedTensor* tensor : {&residual_, &weight_}) {
+        write(context_.stream, tensor->tensor,
+              repeat(dtype_, tensor->tensor.num_elements(), [](std::size_t i) { return input(0, i); }));
+      }
+    }
     if (op_ == Collective::kBroadcast && context_.rank == 0) {
       write(context_.stream, out_.tensor,
             repeat(dtype_, out_.tensor.num_elements(), [](std::size_t i) { return input(0, i); }));
@@ -99,6 +111,10 @@ class Workload {
     if (op_ == Collective::kAllGather) return context_.comm.all_gather(context_.stream, out_.tensor, in_.tensor);
     if (op_ == Collective::kReduceScatter)
       return context_.comm.reduce_scatter(context_.stream, out_.tensor, in_.tensor);
+    if (op_ == Collective::kAllReduceAddRmsNorm) {
+      return context_.comm.all_reduce_add_rms_norm(context_.stream, out_.tensor, residual_.tensor, in_.tensor,
+                                                   weight_.tensor, kEpsilon);
+    }
     if (op_ == Collective::kBroadcast) return context_.comm.broadcast(context_.stream, out_.tensor, 0);
     context_.comm.gather(context_.stream, out_.tensor, in_.tensor, 0);
   }
@@ -115,6 +131,7 @@ class Workload {
       });
     };
     if (op_ == Collective::kAllReduce) expected = sum_at(0);
+    if (op_ == Collective::kAllReduceAddRmsNorm) expected = norm_of(sum_at(0));
     if (op_ == Collective::kReduceScatter) expected = sum_at(share_ * context_.rank);
     if (op_ == Collective::kBroadcast) {
       expected = repeat(dtype_, out_.tensor.num_elements(), [](std::size_t i) { return input(0, i); });
@@ -133,11 +150,26 @@ class Workload {
   }
 
  private:
+  // The second of the two steps, by itself.
+  std::vector<std::byte> norm_of(const std::vector<std::byte>& sum) const {
+    const Stream& stream = context_.stream;
+    const OwnedTensor x(stream.device(), dtype_, {in_.tensor.num_elements()});
+    const OwnedTensor residual(stream.device(), dtype_, {in_.tensor.num_elements()});
+    write(stream, x.tensor, sum);
+    write(stream, residual.tensor,
+          repeat(dtype_, residual.tensor.num_elements(), [](std::size_t i) { return input(0, i); }));
+    add_rms_norm(stream, dtype_, add_rms_norm_of(x.tensor, residual.tensor, x.tensor, weight_.tensor, kEpsilon));
+    return read(stream, x.tensor);
+  }
+
+  static constexpr std::int64_t kColumns = 8192;  // of a row, where the tensor has whole ones
+  static constexpr float kEpsilon = 1e-5f;
   const RankContext& context_;
   Collective op_;
   DType dtype_;
   std::int64_t share_;
   OwnedTensor in_, out_;
+  OwnedTensor residual_, weight_;  // of a norm
 };
 
 /// Seconds of runs of calls, on one rank.

@@ -10,7 +10,7 @@
 namespace tandem {
 
 struct CallToMeasure {
-  Collective op = Collective::kAllReduce;  ///< not a barrier, send or recv
+  Collective op = Collective::kAllReduce;  ///< not a barrier, send or recv; with norm: rows of 8192
   DType dtype = DType::kBF16;              ///< f32, f16, bf16 or i32
   std::int64_t bytes = 0;  ///< as nccl-tests counts them: of the whole tensor; at least an element for each rank
   bool graph = true;       ///< GPUs: calls are replayed from a graph, as in a decode step, and not queued one by one

@@ -23,6 +23,7 @@ const Op kOps[] = {
     {"all_gather", Collective::kAllGather, [](double n) { return (n - 1) / n; }},
     {"reduce_scatter", Collective::kReduceScatter, [](double n) { return (n - 1) / n; }},
     {"broadcast", Collective::kBroadcast, [](double) { return 1.0; }},
+    {"all_reduce_norm", Collective::kAllReduceAddRmsNorm, [](double n) { return 2 * (n - 1) / n; }},
     {"gather", Collective::kGather, [](double n) { return (n - 1) / n; }},
 };
 
@@ -86,7 +87,15 @@ std::vector<BenchCommRow> bench_comm(const BenchCommParameters& parameters,
   const std::vector<std::string> backends =
       parameters.backends.empty() ? get_available_backends(parameters.devices) : parameters.backends;
   std::vector<const Op*> ops;
-  for (const std::string& name : parameters.ops) ops.push_back(&find_op(name));
+  for (const std::string& name : parameters.ops) {
+    const Op& op = find_op(name);
+    const bool serves = op.op != Collective::kAllReduceAddRmsNorm || is_float(parameters.dtype);
+    if (serves) ops.push_back(&op);
+    if (!serves && parameters.ops.size() == 1) {
+      fail_with_hint(ErrorKind::kInvalidArgument, format("{} of {}", name, to_string(parameters.dtype)),
+                     "norms are of bf16, f16 or f32");
+    }
+  }
   std::map<std::string, std::unique_ptr<RankTeam>> teams;
   std::vector<BenchCommRow> rows;
   const auto add = [&](BenchCommRow row) {
