@@ -263,4 +263,32 @@ CallTimes measure_collective(RankTeam& team, const CallToMeasure& what) {
   return times;
 }
 
+double measure_host_copies(RankTeam& team, std::int64_t bytes) {
+  constexpr int kRepeats = 5, kCopies = 4;
+  std::vector<double> least(static_cast<std::size_t>(team.world_size()), 1e300);
+  if constexpr (kBuiltWithCuda) {
+    team.run([&](RankContext& context) {
+      const Device device = context.stream.device();
+      const auto size = static_cast<std::size_t>(bytes);
+      const Stream back = Stream::cuda(device.index);
+      const Buffer out(device, size), in(device, size);
+      const cuda::PinnedBuffer sent(size), received(size);
+      for (int repeat = 0; repeat < kRepeats; ++repeat) {
+        context.comm.barrier();
+        const Clock::time_point start = Clock::now();
+        for (int i = 0; i < kCopies; ++i) {
+          cuda::copy(context.stream.cuda_handle(), sent.data(), out.data(), size);
+          cuda::copy(back.cuda_handle(), in.data(), received.data(), size);
+        }
+        context.stream.synchronize();
+        back.synchronize();
+        context.comm.barrier();  // so that the time is that of the slowest
+        double& mine = least[static_cast<std::size_t>(context.rank)];
+        mine = std::min(mine, seconds_since(start) / kCopies);
+      }
+    });
+  }
+  return *std::max_element(least.begin(), least.end()) * 1e6;
+}
+
 }  // namespace tandem

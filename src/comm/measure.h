@@ -26,4 +26,8 @@ struct CallTimes {
 /// Throws what a rank throws, kInternal for a wrong result among it, which names rank and byte.
 CallTimes measure_collective(RankTeam& team, const CallToMeasure& what);
 
+/// What bounds `native`: microseconds in which all ranks at once copy `bytes` to host memory and as many back, on GPUs,
+/// the best of a few.
+double measure_host_copies(RankTeam& team, std::int64_t bytes);
+
 }  // namespace tandem

@@ -8,9 +8,9 @@ namespace {
 
 template <DType kDType>
 void on_cpu(const AddRmsNorm& norm) {
-  SerialBlock block;
+  SerialTeam team;
   for (std::int64_t row = 0; row < norm.rows; ++row) {
-    add_norm_row<kDType>(block, norm, row, [&](std::int64_t i, Pack& pack) {
+    add_norm_row<kDType>(team, norm, row, [&](std::int64_t i, Pack& pack) {
       pack = norm.in(row).load(i);
       return true;
     });

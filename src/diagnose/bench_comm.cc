@@ -13,6 +13,8 @@
 namespace tandem {
 namespace {
 
+constexpr std::int64_t kLeastBound = std::int64_t{1} << 20;  // below, latency counts and not what links carry
+
 struct Op {
   std::string name;
   Collective op;
@@ -47,6 +49,9 @@ BenchCommRow measure(RankTeam& team, const BenchCommParameters& parameters, cons
                                                       .samples = parameters.samples});
     row.calls = times.calls;
     row.microseconds.values = times.microseconds;
+    // An all-reduce between two brings each byte to the host once, and one back.
+    const bool bound = backend == "native" && op.op == Collective::kAllReduce && bytes >= kLeastBound;
+    if (bound && team.world_size() == 2) row.bound_us = measure_host_copies(team, bytes);
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::kCancelled) throw;
     row.error = error.what();
@@ -74,6 +79,10 @@ const std::vector<std::string>& bench_comm_ops() {
 double BenchCommRow::algorithm_bandwidth() const {
   const double us = microseconds.median();
   return us > 0 ? static_cast<double>(bytes) / us * 1e6 : 0;
+}
+
+double BenchCommRow::share_of_bound() const {
+  return bound_us / microseconds.median();
 }
 
 double BenchCommRow::bus_bandwidth(int world_size) const {
@@ -136,10 +145,12 @@ std::string format_bench_comm(const BenchCommRow* row, int world_size) {
     return format("{:<15} {:>8} {:<8} {}\n", row->op, row->bytes > 0 ? size_text(row->bytes) : "", row->backend,
                   row->error);
   }
-  return format("{:<15} {:>8} {:<8} {:>10.2f} {:>10.2f} {:>7.0f}% {:>10.2f} {:>10.2f}  ok\n", row->op,
+  const std::string share =
+      row->bound_us > 0 ? format(", {:.0f} % of copies to the host and back", 100 * row->share_of_bound()) : "";
+  return format("{:<15} {:>8} {:<8} {:>10.2f} {:>10.2f} {:>7.0f}% {:>10.2f} {:>10.2f}  ok{}\n", row->op,
                 size_text(row->bytes), row->backend, row->microseconds.median(), row->microseconds.smallest(),
                 row->microseconds.spread() * 100, row->algorithm_bandwidth() / 1e9,
-                row->bus_bandwidth(world_size) / 1e9);
+                row->bus_bandwidth(world_size) / 1e9, share);
 }
 
 std::string bench_comm_json(const BenchCommParameters& parameters, const BenchCommRow& row,
@@ -167,6 +178,7 @@ std::string bench_comm_json(const BenchCommParameters& parameters, const BenchCo
                    {"spread", row.microseconds.spread()},
                    {"algorithm_bandwidth", row.algorithm_bandwidth()},
                    {"bus_bandwidth", row.bus_bandwidth(world_size)}});
+    if (row.bound_us > 0) record.update({{"bound_us", row.bound_us}, {"share_of_bound", row.share_of_bound()}});
   }
   return json_text(record) + "\n";
 }

@@ -28,8 +28,10 @@ struct BenchCommRow {
   std::int64_t bytes = 0;
   int calls = 0;         ///< of a sample
   Samples microseconds;  ///< a call, of the slowest rank; a sample each
+  double bound_us = 0;   ///< measured beside it: of native, copies to host memory and back; 0: not measured
   std::string error;  ///< why it was not measured, or what the check found; empty: measured, checked before and after
   double algorithm_bandwidth() const;          ///< bytes/s of the tensor
+  double share_of_bound() const;               ///< 0: not measured
   double bus_bandwidth(int world_size) const;  ///< bytes/s that a rank sends at least, so comparable among world sizes
 };
 

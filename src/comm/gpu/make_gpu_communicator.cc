@@ -22,7 +22,8 @@ std::unique_ptr<GpuTransport> make_transport(std::string_view backend, GpuCommun
 struct ChosenBackends final : BackendState {
   ChosenBackends(std::string_view wanted, const MachineSnapshot& machine)
       : choice(choose_backends(machine, wanted)), names(choice.used()) {
-    for (const std::string& line : choice.log_lines()) log(LogLevel::kInfo, Subsystem::kComm, "{}", line);
+    const LogLevel level = wanted == "auto" ? LogLevel::kInfo : LogLevel::kDebug;
+    for (const std::string& line : choice.log_lines()) log(level, Subsystem::kComm, "{}", line);
   }
   void wake_all() noexcept override {}
 

@@ -28,8 +28,9 @@
 //                                   block have put and got (release)
 //   void raise_relaxed(to, index, value)        the same in no order with anything
 //   void sync_block();  bool sync_block(bool ok)    the latter: whether all say ok
-// for rows (norm.h)
-//   bool block_sum(bool ok, float& x)   x <- its sum over the threads of the block; whether all say ok
+// for rows (norm.h), each worked on by a team of threads, one block or several
+//   int team(), num_teams(), team_thread(), team_threads()
+//   bool team_sum(bool ok, float& x)    x <- its sum over the threads of the team; whether all say ok
 // for probes also
 //   void fence()                    what this lane has put, got and refilled comes before what it puts later
 

@@ -1,7 +1,7 @@
 #pragma once
 // A residual addition and an RMSNorm behind a sum, row by row: the tail of an all-reduce in a transformer, which saves
 // a kernel and a trip of the row through memory. Sums, residual and result are rounded to the dtype as by three calls;
-// squares are summed in f32, in an order that depends on the number of threads alone.
+// squares are summed in f32, in an order that depends on the numbers of threads alone.
 
 #include <cmath>
 
@@ -25,16 +25,16 @@ struct AddRmsNorm {
   TANDEM_HD View out_of(std::int64_t row) const { return {out + row * row_bytes, row_bytes}; }
 };
 
-/// What a block of threads needs for a row. block_sum: of x over the threads, where all say ok; the same on all.
-struct SerialBlock {
-  static constexpr int thread() { return 0; }
-  static constexpr int num_threads() { return 1; }
-  static bool block_sum(bool ok, float&) { return ok; }
+/// A thread by itself, see env.h.
+struct SerialTeam {
+  static constexpr int team_thread() { return 0; }
+  static constexpr int team_threads() { return 1; }
+  static bool team_sum(bool ok, float&) { return ok; }
 };
 
 /// sum_of(i, pack) gets pack i of what is added to the row. Whether all came.
-template <DType kDType, class Block, class SumOf>
-TANDEM_HD bool add_norm_row(Block& block, const AddRmsNorm& norm, std::int64_t row, const SumOf& sum_of) {
+template <DType kDType, class Team, class SumOf>
+TANDEM_HD bool add_norm_row(Team& team, const AddRmsNorm& norm, std::int64_t row, const SumOf& sum_of) {
   using Elements = PackElements<kDType>;
   const View residual = norm.residual_of(row), out = norm.out_of(row);
   const ConstView weight{norm.weight, norm.row_bytes};
@@ -42,23 +42,23 @@ TANDEM_HD bool add_norm_row(Block& block, const AddRmsNorm& norm, std::int64_t r
   Pack first{}, first_weight{};  // of this thread: often its only ones
   bool ok = true;
   float squares = 0;
-  for (std::int64_t i = block.thread(); ok && i < packs; i += block.num_threads()) {
+  for (std::int64_t i = team.team_thread(); ok && i < packs; i += team.team_threads()) {
     PackSum<kDType> total;
     total.add(residual.as_const().load(i));  // on its way while the sum is waited for
-    if (i == block.thread()) first_weight = weight.load(i);
+    if (i == team.team_thread()) first_weight = weight.load(i);
     Pack sum{};
     ok = sum_of(i, sum);
     total.add(sum);
     const Pack kept = total.result();
-    if (i == block.thread()) first = kept;
+    if (i == team.team_thread()) first = kept;
     residual.store(i, kept);
     TANDEM_UNROLL
     for (int e = 0; e < Elements::kCount; ++e) squares += Elements::get(kept, e) * Elements::get(kept, e);
   }
-  if (!block.block_sum(ok, squares)) return false;
+  if (!team.team_sum(ok, squares)) return false;
   const float scale = 1.0f / sqrtf(squares / static_cast<float>(norm.columns) + norm.epsilon);
-  for (std::int64_t i = block.thread(); i < packs; i += block.num_threads()) {
-    const bool is_first = i == block.thread();
+  for (std::int64_t i = team.team_thread(); i < packs; i += team.team_threads()) {
+    const bool is_first = i == team.team_thread();
     const Pack kept = is_first ? first : residual.as_const().load(i);
     const Pack factor = is_first ? first_weight : weight.load(i);
     Pack result{};
@@ -71,36 +71,38 @@ TANDEM_HD bool add_norm_row(Block& block, const AddRmsNorm& norm, std::int64_t r
   return true;
 }
 
-/// all_reduce_one_shot of norm.x, then the rest. A row a block; in the same area, with the same counts of packs.
+/// all_reduce_one_shot of norm.x, then the rest. A row a team; in the same area, with the same counts of packs.
 template <class Packets, DType kDType, int kWidth, class Env>
 TANDEM_HD void all_reduce_add_norm(Env& env, const Area& area, const AddRmsNorm& norm) {
   static_assert(Packets::kRefills);  // of tagged packets each lane would clean those that it has read
   const int world_size = env.world_size();
   const std::int64_t row_packs = norm.row_packs();
+  const std::int64_t first = env.team_thread();
   Pack mine{};
   const auto load = [&](std::int64_t row, std::int64_t i) {
     if (row < norm.rows && i < row_packs) mine = Packets::clean(norm.in(row).load(i));
   };
-  load(env.block(), env.thread());
-  if (!env.begin(norm.rows * row_packs)) return;
+  load(env.team(), first);
+  const bool alive = env.begin(norm.rows * row_packs);  // a team leaves together, in team_sum
   const std::uint32_t turn = env.generation() % Packets::kBuffers;
   const int first_slot = static_cast<int>(turn) * world_size;
-  bool refilled = false;
-  for (std::int64_t row = env.block(); row < norm.rows || !refilled; row += env.num_blocks()) {
-    if (row < norm.rows) {
-      for (std::int64_t i = env.thread(); i < row_packs; i += env.num_threads()) {
-        if (row != env.block() || i != env.thread()) load(row, i);
-        put_to_all<Packets>(env, area, first_slot + env.rank(), row * row_packs + i, mine);
-      }
+  const auto put_row = [&](std::int64_t row) {
+    if (!alive || row >= norm.rows) return;
+    for (std::int64_t i = first; i < row_packs; i += env.team_threads()) {
+      if (row != env.team() || i != first) load(row, i);
+      put_to_all<Packets>(env, area, first_slot + env.rank(), row * row_packs + i, mine);
     }
-    if (!refilled) {
-      refill_slots<Packets>(env, area, static_cast<int>((turn + 2) % Packets::kBuffers) * world_size,
-                            [&](int) { return env.last_num_packs(); });
-      refilled = true;
-    }
-    if (row >= norm.rows) break;
-    const bool one_each = row_packs <= env.num_threads();
+  };
+  put_row(env.team());
+  if (alive) {
+    refill_slots<Packets>(env, area, static_cast<int>((turn + 2) % Packets::kBuffers) * world_size,
+                          [&](int) { return env.last_num_packs(); });
+  }
+  const bool one_each = row_packs <= env.team_threads();
+  for (std::int64_t row = env.team(); row < norm.rows; row += env.num_teams()) {
+    if (row != env.team()) put_row(row);
     const bool all_came = add_norm_row<kDType>(env, norm, row, [&](std::int64_t i, Pack& pack) {
+      if (!alive) return false;
       if (!one_each) load(row, i);
       PackSum<kDType> sum;
       const bool came =

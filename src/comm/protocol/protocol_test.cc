@@ -489,10 +489,10 @@ TEST(AllReduceAddNorm, HasTheBitsOfItsTwoSteps) {
             if (out[r] != sum) ++wrong;
             return;
           }
-          SerialBlock block;
+          SerialTeam team;
           const AddRmsNorm steps = tensors(sum, kept, expected);
           for (std::int64_t row = 0; row < kRows; ++row) {
-            add_norm_row<DType::kF32>(block, steps, row, [&](std::int64_t i, Pack& pack) {
+            add_norm_row<DType::kF32>(team, steps, row, [&](std::int64_t i, Pack& pack) {
               pack = steps.in(row).load(i);
               return true;
             });

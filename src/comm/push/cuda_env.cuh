@@ -43,18 +43,6 @@ class CudaBlock {
   __device__ int num_threads() const { return static_cast<int>(blockDim.x); }
   __device__ void sync_block() const { __syncthreads(); }
   __device__ bool sync_block(bool ok) const { return __syncthreads_and(ok) != 0; }
-
-  /// Whole warps only.
-  __device__ bool block_sum(bool ok, float& x) const {
-    __shared__ float of_warps[32];
-    for (int distance = 16; distance > 0; distance /= 2) x += __shfl_xor_sync(~0u, x, distance);
-    if (thread() % 32 == 0) of_warps[thread() / 32] = x;
-    const bool all = sync_block(ok);
-    x = thread() % 32 < num_threads() / 32 ? of_warps[thread() % 32] : 0.0f;
-    for (int distance = 16; distance > 0; distance /= 2) x += __shfl_xor_sync(~0u, x, distance);
-    sync_block();  // before the next sum is written
-    return all;
-  }
 };
 
 /// A block's rings before a call, in shared memory.

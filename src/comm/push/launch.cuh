@@ -33,11 +33,13 @@ cudaError_t launch_kernel(void (*kernel)(Parameters...), const PushLaunch& launc
   config.blockDim = dim3(static_cast<unsigned>(launch.threads));
   config.stream = static_cast<cudaStream_t>(launch.stream);
   // Also in eager mode: 0.3 us less a call on H200s.
-  cudaLaunchAttribute programmatic{};
-  programmatic.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  programmatic.val.programmaticStreamSerializationAllowed = 1;
-  config.attrs = &programmatic;
-  config.numAttrs = 1;
+  cudaLaunchAttribute attributes[2]{};
+  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[0].val.programmaticStreamSerializationAllowed = 1;
+  attributes[1].id = cudaLaunchAttributeClusterDimension;
+  attributes[1].val.clusterDim = {static_cast<unsigned>(launch.cluster), 1, 1};
+  config.attrs = attributes;
+  config.numAttrs = launch.cluster > 1 ? 2 : 1;
   return cudaLaunchKernelEx(&config, kernel, arguments...);
 }
 

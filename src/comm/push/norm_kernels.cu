@@ -2,21 +2,22 @@
 
 #include <algorithm>
 
-#include "comm/push/cuda_env.cuh"
+#include "comm/push/cuda_team.cuh"
 #include "comm/push/launch.cuh"
 
 namespace tandem {
 namespace {
 
-constexpr int kMaxThreads = 1024;
+constexpr int kMaxThreads = 32 * kMaxTeamWarps;
 
 template <DType kDType>
 __global__ void __launch_bounds__(kMaxThreads, 1) add_rms_norm_kernel(const __grid_constant__ AddRmsNorm norm) {
+  __shared__ TeamSums sums;
+  WithTeam<CudaBlock> team(sums);
   touch(norm);
   overlap_launches();
-  CudaBlock block;
-  for (std::int64_t row = block.block(); row < norm.rows; row += block.num_blocks()) {
-    add_norm_row<kDType>(block, norm, row, [&](std::int64_t i, Pack& pack) {
+  for (std::int64_t row = team.team(); row < norm.rows; row += team.num_teams()) {
+    add_norm_row<kDType>(team, norm, row, [&](std::int64_t i, Pack& pack) {
       pack = norm.in(row).load(i);
       return true;
     });
@@ -27,10 +28,11 @@ template <DType kDType, int kWidth>
 __global__ void __launch_bounds__(kMaxThreads, 1)
     all_reduce_add_norm_kernel(const __grid_constant__ PushRank rank, const __grid_constant__ AddRmsNorm norm,
                                std::uint32_t operation) {
+  __shared__ TeamSums sums;
+  WithTeam<CudaEnv> env(sums, rank, operation, PacketArea::kOneShotSentinel);
   touch(rank);
   touch(norm);
   overlap_launches();
-  CudaEnv env(rank, operation, PacketArea::kOneShotSentinel);
   all_reduce_add_norm<SentinelPackets, kDType, kWidth>(env, rank.layout.one_shot_sentinel, norm);
 }
 
@@ -52,22 +54,32 @@ auto local_kernel(DType dtype) {
                                 : add_rms_norm_kernel<DType::kBF16>;
 }
 
-int threads_for(const AddRmsNorm& norm) {
-  return static_cast<int>(std::clamp<std::int64_t>((norm.row_packs() + 31) / 32 * 32, 32, kMaxThreads));
+/// For up to `teams` rows at once: a thread a pack, in as many blocks as leave each two warps.
+PushLaunch with_teams(PushLaunch launch, int teams, const AddRmsNorm& norm) {
+  int device = 0, major = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+  const std::int64_t warps = std::clamp<std::int64_t>((norm.row_packs() + 31) / 32, 1, kMaxTeamWarps);
+  launch.cluster = 1;
+  while (major >= 9 && launch.cluster < kMaxTeamBlocks && warps >= 4 * launch.cluster) launch.cluster *= 2;
+  launch.threads = static_cast<int>((warps + launch.cluster - 1) / launch.cluster) * 32;
+  launch.blocks = teams * launch.cluster;
+  return launch;
 }
 
 }  // namespace
 
 int launch_add_rms_norm(void* stream, DType dtype, const AddRmsNorm& norm) {
-  constexpr std::int64_t kMaxBlocks = 1024;
-  const auto blocks = static_cast<int>(std::min(norm.rows, kMaxBlocks));
-  return launch_kernel(local_kernel(dtype), {stream, blocks, threads_for(norm), 0}, norm);
+  constexpr std::int64_t kMaxTeams = 1024;
+  const auto teams = static_cast<int>(std::min(norm.rows, kMaxTeams));
+  return launch_kernel(local_kernel(dtype), with_teams({.stream = stream}, teams, norm), norm);
 }
 
 int launch_all_reduce_add_norm(const PushRank& rank, const PushLaunch& launch, DType dtype, const AddRmsNorm& norm) {
-  PushLaunch grid = launch;
-  grid.threads = threads_for(norm);
-  return launch_kernel(fused_kernel(dtype, rank.world_size), grid, rank, norm, launch.operation);
+  const int teams = std::max(1, launch.blocks / kMaxTeamBlocks);
+  return launch_kernel(fused_kernel(dtype, rank.world_size),
+                       with_teams(launch, static_cast<int>(std::min<std::int64_t>(norm.rows, teams)), norm), rank, norm,
+                       launch.operation);
 }
 
 int load_norm_kernels(int world_size) {

@@ -10,7 +10,8 @@ namespace tandem {
 /// Each returns a cudaError_t.
 int launch_add_rms_norm(void* stream, DType dtype, const AddRmsNorm& norm);
 
-/// Behind an all-reduce in one shot of sentinel packets, in the same kernel. launch.blocks: rows at a time.
+/// Behind an all-reduce in one shot of sentinel packets, in the same kernel. launch.blocks: the most that may run at
+/// once.
 int launch_all_reduce_add_norm(const PushRank& rank, const PushLaunch& launch, DType dtype, const AddRmsNorm& norm);
 
 /// See load_push_kernels.

@@ -67,6 +67,7 @@ struct PushLaunch {
   void* stream = nullptr;
   int blocks = 1;
   int threads = 512;
+  int cluster = 1;  ///< blocks of a cluster
   std::uint32_t operation = 0;
 };
 

@@ -56,11 +56,10 @@ AllReducePlan plan_all_reduce(const PushLimits& limits, DType dtype, std::int64_
   return plan(AllReduceAlgorithm::kRingBulk, block_a_stripe(limits, packs / limits.world_size / 4));
 }
 
-int plan_rows(const PushLimits& limits, std::int64_t rows, std::int64_t row_packs) {
+bool plan_rows(const PushLimits& limits, std::int64_t rows, std::int64_t row_packs) {
   const std::int64_t packs = rows * row_packs;
   const bool one_shot = limits.world_size == 2 || packs * (limits.world_size - 2) <= kOneShotPacks;
-  if (!one_shot || packs > limits.rooms.one_shot_sentinel) return 0;
-  return static_cast<int>(std::min<std::int64_t>(rows, limits.max_blocks));
+  return one_shot && packs <= limits.rooms.one_shot_sentinel;
 }
 
 MovePlan plan_move(const PushLimits& limits, std::int64_t bytes) {

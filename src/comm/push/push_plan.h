@@ -20,8 +20,8 @@ struct AllReducePlan {
 };
 AllReducePlan plan_all_reduce(const PushLimits& limits, DType dtype, std::int64_t bytes);
 
-/// Blocks of an all-reduce with norm in one kernel; 0: it is faster in two steps, or does not fit.
-int plan_rows(const PushLimits& limits, std::int64_t rows, std::int64_t row_packs);
+/// Whether an all-reduce with norm goes in one kernel; else it is faster in two steps, or does not fit.
+bool plan_rows(const PushLimits& limits, std::int64_t rows, std::int64_t row_packs);
 
 struct MovePlan {
   MoveAlgorithm algorithm;

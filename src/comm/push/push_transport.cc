@@ -51,16 +51,17 @@ class PushTransport final : public GpuTransport {
 
   void all_reduce(const Stream& stream, Tensor out, ConstTensor x, std::uint32_t operation) override {
     const AllReducePlan plan = plan_all_reduce(memory_->limits(), x.dtype(), bytes_of(x));
-    check_cuda(launch_all_reduce(memory_->rank(rank_), {stream.cuda_handle(), plan.blocks, plan.threads, operation},
+    check_cuda(launch_all_reduce(memory_->rank(rank_), launch(stream, plan.blocks, plan.threads, operation),
                                  plan.algorithm, x.dtype(), view(x), view(out)));
   }
 
   void all_reduce_add_rms_norm(const Stream& stream, Tensor out, ConstTensor x, AddRmsNorm norm,
                                std::uint32_t operation) override {
-    const int blocks = plan_rows(memory_->limits(), norm.rows, norm.row_packs());
-    if (blocks == 0) return GpuTransport::all_reduce_add_rms_norm(stream, out, x, norm, operation);
-    check_cuda(launch_all_reduce_add_norm(memory_->rank(rank_), {stream.cuda_handle(), blocks, 0, operation}, x.dtype(),
-                                          norm));
+    const PushLimits& limits = memory_->limits();
+    if (!plan_rows(limits, norm.rows, norm.row_packs()))
+      return GpuTransport::all_reduce_add_rms_norm(stream, out, x, norm, operation);
+    check_cuda(launch_all_reduce_add_norm(memory_->rank(rank_), launch(stream, limits.max_blocks, 0, operation),
+                                          x.dtype(), norm));
   }
 
   void all_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares,
@@ -75,7 +76,7 @@ class PushTransport final : public GpuTransport {
   void reduce_scatter(const Stream& stream, Tensor out, ConstTensor x, const Shares& shares,
                       std::uint32_t operation) override {
     const MovePlan plan = plan_move(memory_->limits(), largest_bytes(x.dtype(), shares, world_size_));
-    check_cuda(launch_reduce_scatter(memory_->rank(rank_), {stream.cuda_handle(), plan.blocks, plan.threads, operation},
+    check_cuda(launch_reduce_scatter(memory_->rank(rank_), launch(stream, plan.blocks, plan.threads, operation),
                                      plan.algorithm, x.dtype(),
                                      {view(x).data, places_of(x.dtype(), shares, world_size_), view(out)}));
   }
@@ -122,10 +123,13 @@ class PushTransport final : public GpuTransport {
 
  private:
   void queue_exchange(const Stream& stream, const Exchange& exchange, const MovePlan& plan, std::uint32_t operation) {
-    check_cuda(launch_exchange(memory_->rank(rank_), {stream.cuda_handle(), plan.blocks, plan.threads, operation},
+    check_cuda(launch_exchange(memory_->rank(rank_), launch(stream, plan.blocks, plan.threads, operation),
                                plan.algorithm, exchange));
   }
 
+  static PushLaunch launch(const Stream& stream, int blocks, int threads, std::uint32_t operation) {
+    return {.stream = stream.cuda_handle(), .blocks = blocks, .threads = threads, .operation = operation};
+  }
   static std::uint32_t bit(int r) { return std::uint32_t{1} << r; }
   std::uint32_t all_ranks() const { return (std::uint32_t{1} << world_size_) - 1; }
   std::uint32_t all_others() const { return all_ranks() & ~bit(rank_); }

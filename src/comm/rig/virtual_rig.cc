@@ -334,7 +334,7 @@ bool VirtualRig::Env::sync_block(bool ok) {
   return all;
 }
 
-bool VirtualRig::Env::block_sum(bool ok, float& x) {
+bool VirtualRig::Env::team_sum(bool ok, float& x) {
   Rank::Block& block = *rig_.ranks_[static_cast<std::size_t>(rank_)]->blocks[static_cast<std::size_t>(block_)];
   block.summands[static_cast<std::size_t>(thread_)] = x;
   const bool all = sync_block(ok);

@@ -114,7 +114,11 @@ class VirtualRig::Env {
   void fence();
   void sync_block();
   bool sync_block(bool ok);
-  bool block_sum(bool ok, float& x);
+  int team() const { return block(); }
+  int num_teams() const { return num_blocks(); }
+  int team_thread() const { return thread(); }
+  int team_threads() const { return num_threads(); }
+  bool team_sum(bool ok, float& x);
 
  private:
   friend class VirtualRig;

@@ -253,7 +253,7 @@ class Prober {
 
   void queue_load(int r, int to, void* stream, int passes) {
     const cuda::OnDevice current(device(r));
-    check(launch_push_load(rank(r), {stream, kLoadBlocks, kLoadThreads, 0}, to, memory_.load, passes));
+    check(launch_push_load(rank(r), {stream, kLoadBlocks, kLoadThreads}, to, memory_.load, passes));
   }
 
   /// queue(r) for each of `ranks`, on a thread of its own: with CUDA_LAUNCH_BLOCKING a launch returns when its kernel
@@ -283,7 +283,7 @@ class Prober {
   void queue_probe(int r, const ProbePlan& plan) {
     const cuda::OnDevice current(device(r));
     std::fill_n(reports(r), grid_.num_reports(), ProbeReport{});
-    check(launch_probe(rank(r), {stream(r), kBlocks, kThreads, 0}, plan,
+    check(launch_probe(rank(r), {stream(r), kBlocks, kThreads}, plan,
                        r == options_.fault_from ? options_.fault : ProbeFault{},
                        static_cast<ProbeReport*>(reports_[static_cast<std::size_t>(r)].on(device(r)))));
   }
