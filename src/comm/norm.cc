@@ -10,7 +10,7 @@ template <DType kDType>
 void on_cpu(const AddRmsNorm& norm) {
   SerialTeam team;
   for (std::int64_t row = 0; row < norm.rows; ++row) {
-    add_norm_row<kDType>(team, norm, row, [&](std::int64_t i, Pack& pack) {
+    add_norm_row<kDType>(team, norm, row, RowStart(team, norm, row), [&](std::int64_t i, Pack& pack) {
       pack = norm.in(row).load(i);
       return true;
     });

@@ -32,22 +32,33 @@ struct SerialTeam {
   static bool team_sum(bool ok, float&) { return ok; }
 };
 
+/// What a thread needs of a row first, and often all: to be loaded while something else is waited for.
+struct RowStart {
+  Pack residual{}, weight{};
+  template <class Team>
+  TANDEM_HD RowStart(const Team& team, const AddRmsNorm& norm, std::int64_t row) {
+    if (row >= norm.rows || team.team_thread() >= norm.row_packs()) return;
+    residual = norm.residual_of(row).as_const().load(team.team_thread());
+    weight = ConstView{norm.weight, norm.row_bytes}.load(team.team_thread());
+  }
+};
+
 /// sum_of(i, pack) gets pack i of what is added to the row. Whether all came.
 template <DType kDType, class Team, class SumOf>
-TANDEM_HD bool add_norm_row(Team& team, const AddRmsNorm& norm, std::int64_t row, const SumOf& sum_of) {
+TANDEM_HD bool add_norm_row(Team& team, const AddRmsNorm& norm, std::int64_t row, const RowStart& start,
+                            const SumOf& sum_of) {
   using Elements = PackElements<kDType>;
   const View residual = norm.residual_of(row), out = norm.out_of(row);
   const ConstView weight{norm.weight, norm.row_bytes};
   const std::int64_t packs = norm.row_packs();
-  Pack first{}, first_weight{};  // of this thread: often its only ones
+  Pack first{};  // of this thread
   bool ok = true;
   float squares = 0;
   for (std::int64_t i = team.team_thread(); ok && i < packs; i += team.team_threads()) {
     PackSum<kDType> total;
-    total.add(residual.as_const().load(i));  // on its way while the sum is waited for
-    if (i == team.team_thread()) first_weight = weight.load(i);
     Pack sum{};
     ok = sum_of(i, sum);
+    total.add(i == team.team_thread() ? start.residual : residual.as_const().load(i));
     total.add(sum);
     const Pack kept = total.result();
     if (i == team.team_thread()) first = kept;
@@ -60,13 +71,13 @@ TANDEM_HD bool add_norm_row(Team& team, const AddRmsNorm& norm, std::int64_t row
   for (std::int64_t i = team.team_thread(); i < packs; i += team.team_threads()) {
     const bool is_first = i == team.team_thread();
     const Pack kept = is_first ? first : residual.as_const().load(i);
-    const Pack factor = is_first ? first_weight : weight.load(i);
-    Pack result{};
+    const Pack factor = is_first ? start.weight : weight.load(i);
+    float result[Elements::kCount];
     TANDEM_UNROLL
     for (int e = 0; e < Elements::kCount; ++e) {
-      Elements::set(result, e, Elements::get(kept, e) * scale * Elements::get(factor, e));
+      result[e] = Elements::get(kept, e) * scale * Elements::get(factor, e);
     }
-    out.store(i, result);
+    out.store(i, Elements::round(result));
   }
   return true;
 }
@@ -83,6 +94,7 @@ TANDEM_HD void all_reduce_add_norm(Env& env, const Area& area, const AddRmsNorm&
     if (row < norm.rows && i < row_packs) mine = Packets::clean(norm.in(row).load(i));
   };
   load(env.team(), first);
+  RowStart start(env, norm, env.team());
   const bool alive = env.begin(norm.rows * row_packs);  // a team leaves together, in team_sum
   const std::uint32_t turn = env.generation() % Packets::kBuffers;
   const int first_slot = static_cast<int>(turn) * world_size;
@@ -100,8 +112,11 @@ TANDEM_HD void all_reduce_add_norm(Env& env, const Area& area, const AddRmsNorm&
   }
   const bool one_each = row_packs <= env.team_threads();
   for (std::int64_t row = env.team(); row < norm.rows; row += env.num_teams()) {
-    if (row != env.team()) put_row(row);
-    const bool all_came = add_norm_row<kDType>(env, norm, row, [&](std::int64_t i, Pack& pack) {
+    if (row != env.team()) {
+      put_row(row);
+      start = RowStart(env, norm, row);
+    }
+    const bool all_came = add_norm_row<kDType>(env, norm, row, start, [&](std::int64_t i, Pack& pack) {
       if (!alive) return false;
       if (!one_each) load(row, i);
       PackSum<kDType> sum;

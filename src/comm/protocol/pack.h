@@ -83,7 +83,7 @@ struct View {
 };
 
 /// Elements of one dtype in a pack, and the type in which they are summed: f32 for floats, 32 bits modulo 2^32 for i32.
-/// The functions give the same bits on host and device.
+/// The functions give the same bits on host and device, but for the payload of an f16 NaN.
 template <DType kDType>
 struct PackElements;
 
@@ -92,7 +92,9 @@ struct PackElements<DType::kF32> {
   static constexpr int kCount = 4;
   using Sum = float;
   TANDEM_HD static Sum get(const Pack& pack, int i) { return bits_to_float(pack.words[i]); }
-  TANDEM_HD static void set(Pack& pack, int i, Sum x) { pack.words[i] = float_to_bits(x); }
+  TANDEM_HD static Pack round(const Sum (&x)[kCount]) {
+    return {{float_to_bits(x[0]), float_to_bits(x[1]), float_to_bits(x[2]), float_to_bits(x[3])}};
+  }
 };
 
 template <>
@@ -100,7 +102,7 @@ struct PackElements<DType::kI32> {
   static constexpr int kCount = 4;
   using Sum = std::uint32_t;
   TANDEM_HD static Sum get(const Pack& pack, int i) { return pack.words[i]; }
-  TANDEM_HD static void set(Pack& pack, int i, Sum x) { pack.words[i] = x; }
+  TANDEM_HD static Pack round(const Sum (&x)[kCount]) { return {{x[0], x[1], x[2], x[3]}}; }
 };
 
 template <>
@@ -111,15 +113,24 @@ struct PackElements<DType::kBF16> {
     const std::uint32_t word = pack.words[i / 2];
     return bits_to_float(i % 2 == 0 ? word << 16 : word & 0xffff0000u);
   }
-  TANDEM_HD static void set(Pack& pack, int i, Sum x) {
-    const std::uint32_t bits = float_to_bits(x);
-    const bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
-    const std::uint32_t half = nan ? (bits >> 16) | 0x40 : (bits + 0x7fffu + ((bits >> 16) & 1)) >> 16;
-    set_half(pack, i, half);
+  /// To nearest even; every NaN to 0x7fff, as the GPU's instruction does.
+  TANDEM_HD static Pack round(const Sum (&x)[kCount]) {
+    Pack pack;
+    TANDEM_UNROLL
+    for (int w = 0; w < 4; ++w) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+      asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pack.words[w]) : "f"(x[2 * w + 1]), "f"(x[2 * w]));
+#else
+      pack.words[w] = round_one(x[2 * w]) | round_one(x[2 * w + 1]) << 16;
+#endif
+    }
+    return pack;
   }
-  TANDEM_HD static void set_half(Pack& pack, int i, std::uint32_t half) {
-    std::uint32_t& word = pack.words[i / 2];
-    word = i % 2 == 0 ? half : (word & 0xffffu) | half << 16;  // elements are set in order
+
+ private:
+  TANDEM_HD static std::uint32_t round_one(float x) {
+    const std::uint32_t bits = float_to_bits(x);
+    return (bits & 0x7fffffffu) > 0x7f800000u ? 0x7fffu : (bits + 0x7fffu + ((bits >> 16) & 1)) >> 16;
   }
 };
 
@@ -137,14 +148,29 @@ struct PackElements<DType::kF16> {
     return to_float(F16{half});
 #endif
   }
-  TANDEM_HD static void set(Pack& pack, int i, Sum x) {
+  /// To nearest even.
+  TANDEM_HD static Pack round(const Sum (&x)[kCount]) {
+    Pack pack;
+    TANDEM_UNROLL
+    for (int w = 0; w < 4; ++w) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+      asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pack.words[w]) : "f"(x[2 * w + 1]), "f"(x[2 * w]));
+#else
+      pack.words[w] = round_one(x[2 * w]) | static_cast<std::uint32_t>(round_one(x[2 * w + 1])) << 16;
+#endif
+    }
+    return pack;
+  }
+
+ private:
+  TANDEM_HD static std::uint16_t round_one(float x) {
 #if defined(__CUDA_ARCH__)
     std::uint16_t half;
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half) : "f"(x));
+    return half;
 #else
-    const std::uint16_t half = to_f16(x).bits;
+    return to_f16(x).bits;
 #endif
-    PackElements<DType::kBF16>::set_half(pack, i, half);
   }
 };
 
@@ -159,12 +185,7 @@ class PackSum {
     for (int i = 0; i < Elements::kCount; ++i) sums_[i] += Elements::get(pack, i);
   }
   /// Rounded once, to nearest even.
-  TANDEM_HD Pack result() const {
-    Pack pack{};
-    TANDEM_UNROLL
-    for (int i = 0; i < Elements::kCount; ++i) Elements::set(pack, i, sums_[i]);
-    return pack;
-  }
+  TANDEM_HD Pack result() const { return Elements::round(sums_); }
 
  private:
   typename Elements::Sum sums_[Elements::kCount] = {};

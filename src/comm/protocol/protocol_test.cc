@@ -492,7 +492,7 @@ TEST(AllReduceAddNorm, HasTheBitsOfItsTwoSteps) {
           SerialTeam team;
           const AddRmsNorm steps = tensors(sum, kept, expected);
           for (std::int64_t row = 0; row < kRows; ++row) {
-            add_norm_row<DType::kF32>(team, steps, row, [&](std::int64_t i, Pack& pack) {
+            add_norm_row<DType::kF32>(team, steps, row, RowStart(team, steps, row), [&](std::int64_t i, Pack& pack) {
               pack = steps.in(row).load(i);
               return true;
             });

@@ -17,7 +17,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) add_rms_norm_kernel(const __gr
   touch(norm);
   overlap_launches();
   for (std::int64_t row = team.team(); row < norm.rows; row += team.num_teams()) {
-    add_norm_row<kDType>(team, norm, row, [&](std::int64_t i, Pack& pack) {
+    add_norm_row<kDType>(team, norm, row, RowStart(team, norm, row), [&](std::int64_t i, Pack& pack) {
       pack = norm.in(row).load(i);
       return true;
     });
