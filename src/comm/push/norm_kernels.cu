@@ -54,31 +54,32 @@ auto local_kernel(DType dtype) {
                                 : add_rms_norm_kernel<DType::kBF16>;
 }
 
-/// For up to `teams` rows at once: a thread a pack, in as many blocks as leave each two warps.
-PushLaunch with_teams(PushLaunch launch, int teams, const AddRmsNorm& norm) {
+/// A thread a pack, in as many blocks as leave each two warps and all rows room in `blocks`. The bits of a sum do not
+/// depend on the number of blocks: warps are counted over the team.
+PushLaunch with_teams(PushLaunch launch, int blocks, const AddRmsNorm& norm) {
   int device = 0, major = 0;
   cudaGetDevice(&device);
   cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
   const std::int64_t warps = std::clamp<std::int64_t>((norm.row_packs() + 31) / 32, 1, kMaxTeamWarps);
   launch.cluster = 1;
-  while (major >= 9 && launch.cluster < kMaxTeamBlocks && warps >= 4 * launch.cluster) launch.cluster *= 2;
+  const auto may_double = [&] {
+    return launch.cluster < kMaxTeamBlocks && warps >= 4 * launch.cluster && norm.rows * launch.cluster * 2 <= blocks;
+  };
+  while (major >= 9 && may_double()) launch.cluster *= 2;
   launch.threads = static_cast<int>((warps + launch.cluster - 1) / launch.cluster) * 32;
-  launch.blocks = teams * launch.cluster;
+  launch.blocks = static_cast<int>(std::min<std::int64_t>(norm.rows * launch.cluster, blocks));
   return launch;
 }
 
 }  // namespace
 
 int launch_add_rms_norm(void* stream, DType dtype, const AddRmsNorm& norm) {
-  constexpr std::int64_t kMaxTeams = 1024;
-  const auto teams = static_cast<int>(std::min(norm.rows, kMaxTeams));
-  return launch_kernel(local_kernel(dtype), with_teams({.stream = stream}, teams, norm), norm);
+  constexpr int kMaxBlocks = 1024;
+  return launch_kernel(local_kernel(dtype), with_teams({.stream = stream}, kMaxBlocks, norm), norm);
 }
 
 int launch_all_reduce_add_norm(const PushRank& rank, const PushLaunch& launch, DType dtype, const AddRmsNorm& norm) {
-  const int teams = std::max(1, launch.blocks / kMaxTeamBlocks);
-  return launch_kernel(fused_kernel(dtype, rank.world_size),
-                       with_teams(launch, static_cast<int>(std::min<std::int64_t>(norm.rows, teams)), norm), rank, norm,
+  return launch_kernel(fused_kernel(dtype, rank.world_size), with_teams(launch, launch.blocks, norm), rank, norm,
                        launch.operation);
 }
 
