@@ -64,13 +64,14 @@ TEST(MakeCommunicator, NamesWhatItCanMake) {
   const Error unknown = error_of([&] { make_communicator("gloo", group, 0); });
   EXPECT_EQ(unknown.kind(), ErrorKind::kInvalidArgument);
   EXPECT_STREQ(unknown.what(), "unknown communication back-end \"gloo\"");
-  EXPECT_EQ(unknown.hint(), "known are p2p, nccl, native, cpu");
+  EXPECT_EQ(unknown.hint(), "known are auto, p2p, nccl, native, cpu");
   for (const char* name : {"p2p", "nccl", "native"}) {
     const Error unsupported = error_of([&] { make_communicator(name, group, 0); });
     EXPECT_EQ(unsupported.kind(), ErrorKind::kUnsupported);
     EXPECT_EQ(unsupported.hint(), "here works: cpu");
   }
   EXPECT_EQ(make_communicator("cpu", group, 0)->backend(), "cpu");
+  EXPECT_EQ(make_communicator("auto", group, 1)->backend(), "cpu") << "ranks are CPUs";
 }
 
 TEST(MakeCommunicator, RefusesRanksOutsideTheGroupAndTwins) {

@@ -5,8 +5,9 @@
 
 #include "base/error.h"
 #include "comm/communicator.h"
+#include "comm/measure.h"
 #include "comm/trust/record.h"
-#include "diagnose/bench_comm.h"
+#include "diagnose/samples.h"
 
 namespace tandem {
 namespace {
@@ -15,37 +16,30 @@ constexpr std::array kFailures = {ProbeOutcome::kCorrupt, ProbeOutcome::kOutOfOr
                                   ProbeOutcome::kMapFailed};
 constexpr std::array kReasons = {Reason::kCorrupt, Reason::kOutOfOrder, Reason::kMessageLost, Reason::kMapFailed};
 
-Collective collective_of(std::string name) {
-  std::replace(name.begin(), name.end(), '_', '-');
-  for (const Collective op : {Collective::kAllReduce, Collective::kAllGather, Collective::kReduceScatter,
-                              Collective::kBroadcast, Collective::kGather}) {
-    if (name == to_string(op)) return op;
-  }
-  fail(ErrorKind::kInternal, "no collective \"{}\"", name);
-}
+constexpr std::array kChecked = {Collective::kAllReduce, Collective::kAllGather, Collective::kReduceScatter,
+                                 Collective::kBroadcast, Collective::kGather};
 
 // The CPU's own calibration.
 void run_on_cpus(std::span<const Device> devices, double timeout_s, MachineSnapshot& machine) {
-  BenchCommParameters parameters;
-  parameters.devices.assign(devices.begin(), devices.end());
-  parameters.backends = {"cpu"};
-  parameters.ops = bench_comm_ops();
-  parameters.sizes = {4 << 10, 256 << 10};
-  parameters.dtype = DType::kF32;
-  parameters.calls = 10;
-  parameters.samples = 3;
-  parameters.timeout_s = timeout_s;
   BackendFacts& cpu = machine.backends.front();
-  for (const BenchCommRow& row : bench_comm(parameters, [](const BenchCommRow&) {})) {
-    if (!row.error.empty()) {
-      cpu.works = false;
-      cpu.detail = format("{} of {} bytes: {}", row.op, row.bytes, row.error);
-      return;
+  const std::chrono::nanoseconds timeout(static_cast<std::int64_t>(timeout_s * 1e9));
+  RankTeam team({.world_size = static_cast<int>(devices.size()), .backend = "cpu", .timeout = timeout});
+  for (const Collective op : kChecked) {
+    for (const std::int64_t bytes : {4 << 10, 256 << 10}) {
+      try {
+        const Samples times{
+            measure_collective(team, {.op = op, .dtype = DType::kF32, .bytes = bytes, .calls = 10, .samples = 3})
+                .microseconds};
+        machine.calls.push_back({.backend = "cpu", .op = op, .bytes = bytes, .microseconds = times.median()});
+      } catch (const Error& error) {
+        if (error.kind() == ErrorKind::kCancelled) throw;
+        cpu.works = false;
+        cpu.detail = format("{} of {} bytes: {}", to_string(op), bytes, error.what());
+        return;
+      }
     }
-    machine.calls.push_back(
-        {.backend = "cpu", .op = collective_of(row.op), .bytes = row.bytes, .microseconds = row.microseconds.median()});
   }
-  cpu.detail = format("{} collectives between {} ranks, of 4 KB and 256 KB, gave exact results", parameters.ops.size(),
+  cpu.detail = format("{} collectives between {} ranks, of 4 KB and 256 KB, gave exact results", kChecked.size(),
                       devices.size());
 }
 

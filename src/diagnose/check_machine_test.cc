@@ -41,7 +41,7 @@ TEST(CheckMachine, SaysWhatACpuRankFailedIn) {
   const MachineSnapshot machine = check_machine(devices, 1e-9);  // s: nobody is that fast
   set_log_level(Subsystem::kComm, LogLevel::kWarn);
   EXPECT_FALSE(machine.backends[0].works);
-  EXPECT_THAT(machine.backends[0].detail, HasSubstr("all_reduce of 4096 bytes: "));
+  EXPECT_THAT(machine.backends[0].detail, HasSubstr("all-reduce of 4096 bytes: "));
   EXPECT_FALSE(report_on(machine, "auto").healthy());
 }
 

@@ -129,10 +129,11 @@ class Others(CliTest):
         result = tandem("bench", "comm", "--devices", "cpu", "--tp", "3", "--op", "all", "--sizes", "1K,64K", "--calls", "3",
                         "--samples", "2", "--json", lines, "--plot", plot)
         self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertEqual(result.stdout.count(" ok\n"), 10, result.stdout)
+        self.assertEqual(result.stdout.count(" ok\n"), 12, result.stdout)
         records = [json.loads(line) for line in lines.read_text().splitlines()]
         self.assertEqual({(record["name"], record["bytes"]) for record in records},
-                         {(op, size) for op in ("all_reduce", "all_gather", "reduce_scatter", "broadcast", "gather")
+                         {(op, size)
+                          for op in ("all_reduce", "all_gather", "reduce_scatter", "broadcast", "all_reduce_norm", "gather")
                           for size in (1024, 65536)})
         for record in records:
             self.assertEqual((record["world_size"], record["backend"], len(record["samples"])), (3, "cpu", 2))
