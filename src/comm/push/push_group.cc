@@ -13,30 +13,6 @@
 namespace tandem {
 namespace {
 
-// Measured on two H200s (bench/results): up to 1 MB in one shot, up to 4 MB in two, above in rings with many blocks and
-// chunks as large as memory allows, since each chunk costs a fence. Among many ranks the same bytes make smaller
-// chunks.
-constexpr std::int64_t kRingBytes = std::int64_t{128} << 20;
-// Through host memory 64 MB take 1.95 ms with these and 2.3 ms with those: PCIe needs few blocks, and caches of the
-// host are small.
-constexpr std::int64_t kHostRingBytes = std::int64_t{16} << 20;
-constexpr int kHostRingBlocks = 64;
-constexpr std::int64_t kOneShotPacks = 64 * 1024;
-constexpr std::int64_t kTaggedPacks = 32 * 1024;
-constexpr std::int64_t kTwoShotPacks = 256 * 1024;
-
-Rooms rooms_for(int world_size, InboxPlace place) {
-  const bool peers = place == InboxPlace::kPeerMemory;
-  Rooms rooms;
-  rooms.one_shot_tagged = kTaggedPacks / std::max(1, world_size - 1);
-  rooms.one_shot_sentinel = kOneShotPacks / std::max(1, world_size - 1);
-  rooms.two_shot_sentinel = kTwoShotPacks / world_size;
-  rooms.ring_tagged = 512;
-  rooms.ring_blocks = world_size > 4 ? 32 : peers ? 128 : kHostRingBlocks;
-  rooms.ring_bulk = (peers ? kRingBytes : kHostRingBytes) / (kPackBytes * kRingSlots * world_size * rooms.ring_blocks);
-  return rooms;
-}
-
 std::size_t own_bytes(const InboxLayout& layout) {
   return sizeof(DeviceWords) +
          sizeof(std::uint32_t) * static_cast<std::size_t>(2 * layout.ring_blocks * layout.world_size);
@@ -47,7 +23,7 @@ std::size_t own_bytes(const InboxLayout& layout) {
 PushGroup::PushGroup(const GroupOptions& options, const GpuGroup& gpus, InboxPlace place) {
   const int world_size = options.world_size;
   for (int r = 0; r < world_size; ++r) devices_.push_back(gpus.device(r));
-  limits_ = {.world_size = world_size, .max_blocks = 1 << 20, .rooms = rooms_for(world_size, place)};
+  limits_ = {.world_size = world_size, .max_blocks = 1 << 20, .rooms = plan_rooms(world_size, place)};
   for (const int device : devices_) {
     const auto ranks_here = static_cast<int>(std::count(devices_.begin(), devices_.end(), device));
     // A kernel's blocks may wait beside those of the kernel before, and among ranks that share a GPU take the room of

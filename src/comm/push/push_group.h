@@ -8,12 +8,6 @@
 
 namespace tandem {
 
-/// Where inboxes lie.
-enum class InboxPlace {
-  kPeerMemory,  ///< in the receiver's GPU, mapped by all others (p2p)
-  kHostMemory,  ///< in pinned host memory (native): needs no peer access
-};
-
 class PushGroup final : public BackendState {
  public:
   /// Throws kUnsupported when a GPU cannot map another's memory.

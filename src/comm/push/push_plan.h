@@ -7,6 +7,15 @@
 
 namespace tandem {
 
+/// Where inboxes lie.
+enum class InboxPlace {
+  kPeerMemory,  ///< in the receiver's GPU, mapped by all others (p2p)
+  kHostMemory,  ///< in pinned host memory (native): needs no peer access
+};
+
+/// Of every inbox: how much memory p2p and native take.
+Rooms plan_rooms(int world_size, InboxPlace place);
+
 struct PushLimits {
   int world_size = 1;
   int max_blocks = 1;  ///< of any kernel: all blocks of all ranks must run at once

@@ -1,0 +1,98 @@
+// What every plan must keep, whatever is measured and changed: what it needs fits into the inboxes, and runs at once.
+#include "comm/push/push_plan.h"
+
+#include <gtest/gtest.h>
+
+#include "base/format.h"
+
+namespace tandem {
+namespace {
+
+std::int64_t packs_of(std::int64_t bytes) {
+  return (bytes + kPackBytes - 1) / kPackBytes;
+}
+
+template <class Body>
+void for_each_call(const Body& body) {
+  for (const InboxPlace place : {InboxPlace::kPeerMemory, InboxPlace::kHostMemory}) {
+    for (int world_size = 2; world_size <= kMaxWorldSize; ++world_size) {
+      for (const int max_blocks : {1, 7, 132}) {  // ranks that share a GPU have few
+        const PushLimits limits{world_size, max_blocks, plan_rooms(world_size, place)};
+        for (std::int64_t bytes = 1; bytes <= std::int64_t{1} << 30; bytes = bytes * 5 / 3 + 1) body(limits, bytes);
+      }
+    }
+  }
+}
+
+void expect_grid(const PushLimits& limits, int blocks, int threads) {
+  EXPECT_GE(blocks, 1);
+  EXPECT_LE(blocks, limits.max_blocks);
+  EXPECT_EQ(threads % 32, 0);
+  EXPECT_GE(threads, 32);
+  EXPECT_LE(threads, 512) << "kernels are built for no more";
+}
+
+TEST(PushPlan, AllReducesFitIntoTheirInboxes) {
+  for_each_call([](const PushLimits& limits, std::int64_t bytes) {
+    for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kI32}) {
+      SCOPED_TRACE(
+          format("{} bytes of {}, {} ranks, {} blocks", bytes, to_string(dtype), limits.world_size, limits.max_blocks));
+      const AllReducePlan plan = plan_all_reduce(limits, dtype, bytes);
+      expect_grid(limits, plan.blocks, plan.threads);
+      const std::int64_t packs = packs_of(bytes);
+      switch (plan.algorithm) {
+        case AllReduceAlgorithm::kOneShotTagged:
+          EXPECT_LE(packs, limits.rooms.one_shot_tagged);
+          break;
+        case AllReduceAlgorithm::kOneShotSentinel:
+          EXPECT_NE(dtype, DType::kI32) << "sentinel packets change bits";
+          EXPECT_LE(packs, limits.rooms.one_shot_sentinel);
+          break;
+        case AllReduceAlgorithm::kTwoShotSentinel:
+          EXPECT_NE(dtype, DType::kI32) << "sentinel packets change bits";
+          EXPECT_GE(packs, limits.world_size) << "each rank owns a share";
+          EXPECT_LE((packs + limits.world_size - 1) / limits.world_size, limits.rooms.two_shot_sentinel);
+          break;
+        case AllReduceAlgorithm::kRingBulk:
+          EXPECT_LE(plan.blocks, limits.rooms.ring_blocks);
+      }
+    }
+  });
+}
+
+TEST(PushPlan, MessagesFitIntoTheirInboxes) {
+  for_each_call([](const PushLimits& limits, std::int64_t bytes) {
+    SCOPED_TRACE(format("{} bytes, {} ranks, {} blocks", bytes, limits.world_size, limits.max_blocks));
+    const MovePlan move = plan_move(limits, bytes), message = plan_message(limits, bytes);
+    for (const MovePlan& plan : {move, message}) {
+      expect_grid(limits, plan.blocks, plan.threads);
+      EXPECT_TRUE(plan.algorithm == MoveAlgorithm::kOneShotTagged || plan.blocks <= limits.rooms.ring_blocks);
+    }
+    EXPECT_TRUE(move.algorithm != MoveAlgorithm::kOneShotTagged || packs_of(bytes) <= limits.rooms.one_shot_tagged);
+    EXPECT_NE(message.algorithm, MoveAlgorithm::kOneShotTagged) << "not all ranks take part";
+  });
+}
+
+TEST(PushPlan, RowsFitIntoTheirInboxes) {
+  for_each_call([](const PushLimits& limits, std::int64_t bytes) {
+    for (const std::int64_t rows : {1, 3, 64}) {
+      const std::int64_t row_packs = packs_of(bytes);
+      EXPECT_TRUE(!plan_rows(limits, rows, row_packs) || rows * row_packs <= limits.rooms.one_shot_sentinel);
+    }
+  });
+}
+
+// Users of 24 GB cards look at this.
+TEST(PushPlan, AnInboxIsSmallBesideAModel) {
+  for (int world_size = 2; world_size <= kMaxWorldSize; ++world_size) {
+    const InboxLayout peer(world_size, plan_rooms(world_size, InboxPlace::kPeerMemory));
+    const InboxLayout host(world_size, plan_rooms(world_size, InboxPlace::kHostMemory));
+    EXPECT_LE(peer.bytes(), std::int64_t{192} << 20) << world_size;
+    EXPECT_LE(host.bytes(), std::int64_t{96} << 20) << world_size;
+    EXPECT_GE(peer.ring_bulk.slot_packets, 1) << world_size;
+    EXPECT_GE(host.ring_bulk.slot_packets, 1) << world_size;
+  }
+}
+
+}  // namespace
+}  // namespace tandem
