@@ -12,7 +12,7 @@ namespace {
 // A decode step ends within this of its last kernel being queued; looking costs a microsecond of the driver.
 constexpr Clock::duration kSpin = std::chrono::milliseconds(20);
 constexpr Clock::duration kNap = std::chrono::microseconds(50);
-// How long kernels may take to leave once told to: they look every 2^14 polls.
+// How long kernels may take to leave once told to: they look every so many polls (PushRank::polls_a_look).
 constexpr Clock::duration kDrain = std::chrono::seconds(1);
 constexpr const char* kSlowRankHint =
     "if a rank was only slow (a loaded machine, a kernel that was compiled), raise the timeout (--timeout, timeout_s)";

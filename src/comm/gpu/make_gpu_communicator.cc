@@ -1,6 +1,7 @@
 #include "comm/gpu/make_gpu_communicator.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "base/log.h"
 #include "comm/gpu/gpu_communicator.h"
@@ -11,6 +12,18 @@
 
 namespace tandem {
 namespace {
+
+// Ranks queue on threads of their own, so it costs time and nothing else.
+void warn_of_blocking_launches() {
+  static const bool once = [] {
+    const char* value = std::getenv("CUDA_LAUNCH_BLOCKING");
+    if (value == nullptr || std::string_view(value) == "0") return false;
+    log(LogLevel::kWarn, Subsystem::kComm,
+        "CUDA_LAUNCH_BLOCKING is {}: outside of graphs, calls return when their kernels have ended", value);
+    return true;
+  }();
+  static_cast<void>(once);
+}
 
 std::unique_ptr<GpuTransport> make_transport(std::string_view backend, GpuCommunicator& owner) {
   if (backend == "p2p") return make_p2p_transport(owner);
@@ -41,6 +54,7 @@ struct ChosenBackends final : BackendState {
 std::unique_ptr<Communicator> make_gpu_communicator(std::string_view backend, const Group& group, int rank) {
   // First, as it says what is wrong with a group, and the rest takes for granted that nothing is.
   const auto checked = group.backend_state("gpu", [&] { return std::make_shared<GpuGroup>(group.options()); });
+  warn_of_blocking_launches();
   if (group.world_size() == 1) {
     return std::make_unique<GpuCommunicator>(group, rank, backend, std::vector<GpuCommunicator::MakeTransport>{});
   }
