@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "cli/commands.h"
+#include "cli/console.h"
 #include "cli/load.h"
 #include "cli/output.h"
 #include "comm/device_list.h"
@@ -52,10 +53,14 @@ MachineSnapshot replayed(const CheckOptions& options, const Settings& settings) 
   return read_snapshot(options.replay_file);
 }
 
+MachineSnapshot looked_at(const Settings& settings) {
+  StatusLine status;
+  return check_machine(devices_to_check(settings), settings.number("timeout"),
+                       [&](std::string_view step) { status.show(step); });
+}
+
 int check_this_machine(const CheckOptions& options, const Settings& settings) {
-  const MachineSnapshot machine = options.replay_file.empty()
-                                      ? check_machine(devices_to_check(settings), settings.number("timeout"))
-                                      : replayed(options, settings);
+  const MachineSnapshot machine = options.replay_file.empty() ? looked_at(settings) : replayed(options, settings);
   if (!options.snapshot_file.empty()) write_file(options.snapshot_file, snapshot_json(machine));
   const MachineReport report = report_on(machine, settings.string("tp_backend"));
   write_stdout(options.json ? report_json(report) + "\n" : format_report(report));

@@ -53,6 +53,16 @@ void ProgressBar::update(const LoadProgress& progress) {
                       format_bytes(progress.bytes_done), format_bytes(progress.bytes_total), format_bytes(rate)));
 }
 
+StatusLine::~StatusLine() {
+  if (drawn_) write_stderr("\r\x1b[K");
+}
+
+void StatusLine::show(std::string_view text) {
+  if (!stderr_is_terminal()) return;
+  drawn_ = true;
+  write_stderr(format("\r\x1b[K{} ...", text));
+}
+
 void print_error(const Error& error) {
   const bool colour = use_colour();
   write_stderr(format("{}error:{} {}\n", colour ? "\x1b[1;31m" : "", colour ? "\x1b[0m" : "", printable(error.what())));

@@ -26,6 +26,16 @@ class ProgressBar {
   double start_s_;
 };
 
+/// What is being done, on a terminal; nothing elsewhere. One thread at a time.
+class StatusLine {
+ public:
+  ~StatusLine();  ///< removes it
+  void show(std::string_view text);
+
+ private:
+  bool drawn_ = false;
+};
+
 /// "error: ..." and "hint: ..." on stderr, without what could steer the terminal: messages quote files of others.
 void print_error(const Error& error);
 

@@ -78,14 +78,23 @@ void find_in_gpus(const MachineSnapshot& machine, std::vector<Finding>& findings
 
 }  // namespace
 
-MachineSnapshot check_machine(std::span<const Device> devices, double timeout_s) {
+MachineSnapshot check_machine(std::span<const Device> devices, double timeout_s,
+                              const std::function<void(std::string_view)>& on_step) {
   Measurements measurements = own_measurements(devices);
   if (devices.front().is_cpu()) {
     measurements.calibrate = [&](std::span<const Device> cpus, MachineSnapshot& machine) {
       run_on_cpus(cpus, timeout_s, machine);
     };
   }
-  return record_snapshot(devices, measurements);
+  const auto announced = [&](const char* what, const Measurements::Function& measure) -> Measurements::Function {
+    if (!measure || !on_step) return measure;
+    return [=, &on_step](std::span<const Device> which, MachineSnapshot& machine) {
+      on_step(what);
+      measure(which, machine);
+    };
+  };
+  return record_snapshot(devices, {.probe = announced("probing the links", measurements.probe),
+                                   .calibrate = announced("measuring the back-ends", measurements.calibrate)});
 }
 
 MachineReport report_on(const MachineSnapshot& machine, std::string_view wanted) {

@@ -1,6 +1,7 @@
 #pragma once
 // `tandem check` without a model: what there is on this machine for ranks to communicate with, and whether it works.
 
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -31,8 +32,9 @@ struct MachineReport {
 };
 
 /// A snapshot of this machine. Between CPU ranks every collective is run on two sizes, its results compared bit for
-/// bit, its times recorded.
-MachineSnapshot check_machine(std::span<const Device> devices, double timeout_s);
+/// bit, its times recorded. `on_step` (may be empty) is told what comes next, for people who wait.
+MachineSnapshot check_machine(std::span<const Device> devices, double timeout_s,
+                              const std::function<void(std::string_view)>& on_step = {});
 
 /// What follows from a snapshot, of whatever machine. Throws kInvalidArgument for a back-end that it does not know.
 MachineReport report_on(const MachineSnapshot& machine, std::string_view wanted);

@@ -25,7 +25,10 @@ std::vector<std::string> codes(const MachineReport& report) {
 }
 
 TEST(CheckMachine, RunsEveryCollectiveOnCpuRanks) {
-  const MachineSnapshot machine = check_machine(std::vector<Device>{{DeviceKind::kCpu, 0}, {DeviceKind::kCpu, 1}}, 10);
+  std::vector<std::string> steps;
+  const MachineSnapshot machine = check_machine(std::vector<Device>{{DeviceKind::kCpu, 0}, {DeviceKind::kCpu, 1}}, 10,
+                                                [&](std::string_view step) { steps.emplace_back(step); });
+  EXPECT_THAT(steps, ElementsAre("measuring the back-ends"));
   EXPECT_EQ(machine.calls.size(), 10u);
   for (const MeasuredCall& call : machine.calls) EXPECT_GT(call.microseconds, 0);
   ASSERT_EQ(machine.backends.size(), 1u);
