@@ -497,11 +497,40 @@ TEST(AllReduceAddNorm, HasTheBitsOfItsTwoSteps) {
               return true;
             });
           }
-          if (out[r] != expected || residual[r] != kept) ++wrong;
+          std::vector<float> exact(kCount);  // small integers; the steps above share code with what they judge
+          for (std::size_t i = 0; i < kCount; ++i) {
+            exact[i] = start(i);
+            for (int q = 0; q < world_size; ++q) {
+              exact[i] += static_cast<float>(value(q, call, static_cast<std::int64_t>(i)));
+            }
+          }
+          if (out[r] != expected || residual[r] != kept || kept != exact) ++wrong;
         });
     EXPECT_FALSE(rig.failure()) << world_size << " ranks";
     EXPECT_EQ(wrong.load(), 0) << world_size << " ranks";
   }
+}
+
+// Random numbers of all sizes, and ties to either side, against the conversions of base/half.h.
+TEST(PackElements, RoundToNearestEven) {
+  for (std::uint32_t i = 0; i < 20000; ++i) {
+    const auto random = philox({i, 0, 0, 0}, {1, 2});
+    float x[8];
+    for (std::uint32_t e = 0; e < 8; ++e) {
+      std::uint32_t bits = random[e % 4] * (e + 1);
+      if (e == 6) bits = (bits & 0x7fff0000u) | 0x8000u;                  // between two bf16
+      if (e == 7) bits = (0x38800000u + (bits & 0x0effe000u)) | 0x1000u;  // between two f16
+      x[e] = (bits & 0x7f800000u) == 0x7f800000u ? bits_to_float(0x7f800000u) : bits_to_float(bits);  // inf, no NaN
+    }
+    const Pack brain = PackElements<DType::kBF16>::round(x), half = PackElements<DType::kF16>::round(x);
+    for (std::uint32_t e = 0; e < 8; ++e) {
+      EXPECT_EQ(brain.words[e / 2] >> (e % 2 * 16) & 0xffff, to_bf16(x[e]).bits) << x[e];
+      EXPECT_EQ(half.words[e / 2] >> (e % 2 * 16) & 0xffff, to_f16(x[e]).bits) << x[e];
+    }
+  }
+  float nan[8] = {};
+  nan[3] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_EQ(PackElements<DType::kBF16>::round(nan).words[1], 0x7fff0000u);
 }
 
 TEST(SentinelPackets, LetSpecialValuesThroughAndRanksAgree) {
