@@ -4,10 +4,10 @@
 #include <array>
 
 #include "base/error.h"
+#include "base/median.h"
 #include "comm/communicator.h"
 #include "comm/measure.h"
 #include "comm/trust/record.h"
-#include "diagnose/samples.h"
 
 namespace tandem {
 namespace {
@@ -27,10 +27,10 @@ void run_on_cpus(std::span<const Device> devices, double timeout_s, MachineSnaps
   for (const Collective op : kChecked) {
     for (const std::int64_t bytes : {4 << 10, 256 << 10}) {
       try {
-        const Samples times{
-            measure_collective(team, {.op = op, .dtype = DType::kF32, .bytes = bytes, .calls = 10, .samples = 3})
-                .microseconds};
-        machine.calls.push_back({.backend = "cpu", .op = op, .bytes = bytes, .microseconds = times.median()});
+        const CallTimes times =
+            measure_collective(team, {.op = op, .dtype = DType::kF32, .bytes = bytes, .calls = 10, .samples = 3});
+        machine.calls.push_back(
+            {.backend = "cpu", .op = op, .bytes = bytes, .microseconds = median(times.microseconds)});
       } catch (const Error& error) {
         if (error.kind() == ErrorKind::kCancelled) throw;
         cpu.works = false;

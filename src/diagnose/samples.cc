@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "base/format.h"
+#include "base/median.h"
 #include "device/cuda/runtime.h"
 #include "device/device.h"
 
@@ -23,11 +24,7 @@ std::string cpu_name() {
 }  // namespace
 
 double Samples::median() const {
-  if (values.empty()) return 0;
-  std::vector<double> sorted = values;
-  std::sort(sorted.begin(), sorted.end());
-  const std::size_t middle = sorted.size() / 2;
-  return sorted.size() % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+  return tandem::median(values);
 }
 
 double Samples::spread() const {

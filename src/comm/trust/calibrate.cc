@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/median.h"
 #include "comm/communicator.h"
 #include "comm/measure.h"
 #include "comm/trust/choice.h"
@@ -17,12 +18,6 @@ constexpr Collective kOps[] = {Collective::kAllReduce, Collective::kAllGather, C
 constexpr std::int64_t kSizes[] = {2 << 10, 16 << 10, 128 << 10, 1 << 20, 4 << 20, 16 << 20};
 constexpr int kCalls = 10;
 constexpr int kSamples = 5;
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
 
 void measure_backend(std::span<const Device> devices, MachineSnapshot& machine, const std::string& backend) {
   RankTeam team({.world_size = static_cast<int>(devices.size()),
