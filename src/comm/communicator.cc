@@ -34,14 +34,18 @@ void check_pair(std::string_view what, const Stream& stream, ConstTensor out, st
                out_elements);
 }
 
+bool are_disjoint(ConstTensor a, ConstTensor b) {
+  const auto *a_begin = static_cast<const std::byte*>(a.raw()), *b_begin = static_cast<const std::byte*>(b.raw());
+  return a.bytes() == 0 || b.bytes() == 0 || std::less_equal<>()(a_begin + a.bytes(), b_begin) ||
+         std::less_equal<>()(b_begin + b.bytes(), a_begin);
+}
+
 // `part` may lie inside `whole` only at its own place, `offset` elements from the start.
 void check_overlap(std::string_view what, ConstTensor whole, ConstTensor part, std::int64_t offset) {
   const auto* begin = static_cast<const std::byte*>(whole.raw());
   const auto* other = static_cast<const std::byte*>(part.raw());
-  if (part.bytes() == 0 || whole.bytes() == 0 || other == begin + dtype_bytes(whole.dtype(), offset)) return;
-  const bool disjoint =
-      std::less_equal<>()(begin + whole.bytes(), other) || std::less_equal<>()(other + part.bytes(), begin);
-  TANDEM_CHECK(disjoint, "{}: input and output overlap, {} bytes apart", what, other - begin);
+  TANDEM_CHECK(other == begin + dtype_bytes(whole.dtype(), offset) || are_disjoint(whole, part),
+               "{}: input and output overlap, {} bytes apart", what, other - begin);
 }
 
 std::optional<std::string> why_no_group(std::span<const Device> devices) {
@@ -114,14 +118,9 @@ void Communicator::all_reduce_add_rms_norm(const Stream& stream, Tensor out, Ten
                columns, x.num_elements());
   check_pair(kName, stream, x, x.num_elements(), weight);
   check_overlap(kName, x, out, 0);
-  const auto disjoint = [&](ConstTensor a, ConstTensor b) {
-    const auto *begin = static_cast<const std::byte*>(a.raw()), *other = static_cast<const std::byte*>(b.raw());
-    TANDEM_CHECK(a.bytes() == 0 || b.bytes() == 0 || std::less_equal<>()(begin + a.bytes(), other) ||
-                     std::less_equal<>()(other + b.bytes(), begin),
-                 "{}: residual or weight overlaps another tensor", kName);
-  };
-  for (const ConstTensor other : {ConstTensor(out), x, weight}) disjoint(residual, other);
-  disjoint(weight, out);
+  const bool disjoint = are_disjoint(residual, out) && are_disjoint(residual, x) && are_disjoint(residual, weight) &&
+                        are_disjoint(weight, out);
+  TANDEM_CHECK(disjoint, "{}: residual or weight overlaps another tensor", kName);
   do_all_reduce_add_rms_norm(stream, out, x, add_rms_norm_of(out, residual, x, weight, epsilon));
 }
 

@@ -56,8 +56,8 @@ class Communicator {
 
   /// residual <- residual + sum of x over all ranks; out <- residual / sqrt(mean(residual^2) + epsilon) * weight, row
   /// by row. x, residual and out [rows..., columns], weight [columns], all of one float dtype; the sum, the residual
-  /// and the result are rounded to it. `out` may be x and nothing else overlaps. As fast as the all-reduce alone for a
-  /// few rows.
+  /// and the result are rounded to it. `out` may be x and nothing else overlaps. For a few rows, p2p and native do it
+  /// in one kernel.
   void all_reduce_add_rms_norm(const Stream& stream, Tensor out, Tensor residual, ConstTensor x, ConstTensor weight,
                                float epsilon);
 
