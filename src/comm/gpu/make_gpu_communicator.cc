@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <mutex>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "comm/gpu/gpu_communicator.h"
 #include "comm/nccl/nccl_transport.h"
@@ -15,14 +17,13 @@ namespace {
 
 // Ranks queue on threads of their own, so it costs time and nothing else.
 void warn_of_blocking_launches() {
-  static const bool once = [] {
+  static std::once_flag once;
+  std::call_once(once, [] {
     const char* value = std::getenv("CUDA_LAUNCH_BLOCKING");
-    if (value == nullptr || std::string_view(value) == "0") return false;
+    if (value == nullptr || std::string_view(value) == "0") return;
     log(LogLevel::kWarn, Subsystem::kComm,
         "CUDA_LAUNCH_BLOCKING is {}: outside of graphs, calls return when their kernels have ended", value);
-    return true;
-  }();
-  static_cast<void>(once);
+  });
 }
 
 std::unique_ptr<GpuTransport> make_transport(std::string_view backend, GpuCommunicator& owner) {
@@ -66,6 +67,12 @@ std::unique_ptr<Communicator> make_gpu_communicator(std::string_view backend, co
   }
   const auto chosen = std::static_pointer_cast<ChosenBackends>(
       group.backend_state("choice", [&] { return std::make_shared<ChosenBackends>(backend, *machine); }));
+  if (chosen->choice.wanted != backend) {
+    fail_with_hint(ErrorKind::kInvalidArgument,
+                   format("rank {} wants the back-end \"{}\", and another rank of its group has made one of \"{}\"",
+                          rank, backend, chosen->choice.wanted),
+                   "give all ranks of a group the same back-end");
+  }
   std::vector<GpuCommunicator::MakeTransport> transports;
   for (const std::string& name : chosen->names) {
     transports.push_back([name](GpuCommunicator& owner) { return make_transport(name, owner); });
