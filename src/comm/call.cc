@@ -25,6 +25,7 @@ std::string describe(const Call& call, int world_size) {
       text += format("{} {}", r > 0 ? "," : "", call.offsets[r + 1] - call.offsets[r]);
     }
   }
+  if (call.columns > 0) text += format(", rows of {}", call.columns);
   if (call.op == Collective::kSend) return text + format(" to rank {}", call.root);
   if (call.op == Collective::kRecv) return text + format(" from rank {}", call.root);
   if (call.root >= 0) text += format(", root {}", call.root);

@@ -29,15 +29,16 @@ std::string_view to_string(Collective op);
 struct Call {
   Collective op;
   DType dtype = DType::kU8;
-  int root = -1;           ///< of send and recv: the peer
-  std::int64_t count = 0;  ///< elements of x, of the equal shard; of ragged shares none
+  int root = -1;             ///< of send and recv: the peer
+  std::int64_t columns = 0;  ///< of a norm
+  std::int64_t count = 0;    ///< elements of x, of the equal shard; of ragged shares none
   bool ragged = false;
   std::array<std::int64_t, kMaxWorldSize + 1> offsets{};  ///< of the ragged shares, else zero
 
   /// Looks at the offsets of ragged shares only: an equal call is told by its first cache line.
   bool operator==(const Call& other) const {
-    return op == other.op && dtype == other.dtype && root == other.root && count == other.count &&
-           ragged == other.ragged && (!ragged || offsets == other.offsets);
+    return op == other.op && dtype == other.dtype && root == other.root && columns == other.columns &&
+           count == other.count && ragged == other.ragged && (!ragged || offsets == other.offsets);
   }
 };
 

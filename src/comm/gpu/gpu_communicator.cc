@@ -110,8 +110,9 @@ void GpuCommunicator::do_all_reduce(const Stream& stream, Tensor out, ConstTenso
 
 void GpuCommunicator::do_all_reduce_add_rms_norm(const Stream& stream, Tensor out, ConstTensor x,
                                                  const AddRmsNorm& norm) {
-  const std::uint32_t operation =
-      begin(&stream, {.op = Collective::kAllReduceAddRmsNorm, .dtype = x.dtype(), .count = x.num_elements()});
+  const std::uint32_t operation = begin(
+      &stream,
+      {.op = Collective::kAllReduceAddRmsNorm, .dtype = x.dtype(), .columns = norm.columns, .count = x.num_elements()});
   if (x.num_elements() == 0) return;
   if (world_size() == 1) return add_rms_norm(stream, x.dtype(), norm);
   GpuTransport& transport = transport_for(Collective::kAllReduce, x.bytes());
