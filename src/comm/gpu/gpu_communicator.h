@@ -27,7 +27,6 @@ enum class Deadlines {
 class GpuTransport {
  public:
   virtual ~GpuTransport() = default;
-  virtual std::string_view backend() const = 0;
   virtual Deadlines deadlines() const = 0;
   virtual void all_reduce(const Stream& stream, Tensor out, ConstTensor x, std::uint32_t operation) = 0;
   /// Of norm.x; unless the back-end has a kernel for it, in two steps.

@@ -75,7 +75,6 @@ class NcclTransport final : public GpuTransport {
     }
   }
 
-  std::string_view backend() const override { return "nccl"; }
   Deadlines deadlines() const override { return Deadlines::kOnHost; }
 
   void check() override {

@@ -40,13 +40,11 @@ Places places_of(DType dtype, const Shares& shares, int world_size) {
 class PushTransport final : public GpuTransport {
  public:
   PushTransport(std::string_view backend, const GpuCommunicator& owner, InboxPlace place)
-      : backend_(backend),
-        rank_(owner.rank()),
+      : rank_(owner.rank()),
         world_size_(owner.world_size()),
         memory_(std::static_pointer_cast<PushGroup>(owner.group().backend_state(
             backend, [&] { return std::make_shared<PushGroup>(owner.group().options(), owner.shared(), place); }))) {}
 
-  std::string_view backend() const override { return backend_; }
   Deadlines deadlines() const override { return Deadlines::kInKernels; }
 
   void all_reduce(const Stream& stream, Tensor out, ConstTensor x, std::uint32_t operation) override {
@@ -148,7 +146,6 @@ class PushTransport final : public GpuTransport {
   }
   static void check_cuda(int error) { TANDEM_CUDA_CALL(static_cast<cudaError_t>(error)); }
 
-  std::string_view backend_;
   int rank_, world_size_;
   std::shared_ptr<PushGroup> memory_;
 };

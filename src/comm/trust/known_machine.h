@@ -16,7 +16,7 @@ enum class Knowledge {
 };
 
 /// Of these devices, all CPUs or all GPUs that exist. GPUs that occur twice are looked at once. Any thread; while one
-/// looks, others wait. Each line of what is chosen by it is for the caller to log.
+/// looks, others wait.
 std::shared_ptr<const MachineSnapshot> known_machine(std::span<const Device> devices, Knowledge knowledge);
 
 }  // namespace tandem
