@@ -13,6 +13,7 @@ namespace tandem {
 struct Group::State {
   GroupOptions options;
   alignas(64) std::atomic<bool> aborted{false};  // read by every call: on a line of its own
+  std::mutex make_mutex;                         // held while a back-end's state is made; taken before `mutex`
   alignas(64) std::mutex mutex;                  // guards what follows
   ErrorKind kind = ErrorKind::kInternal;
   std::string message;
@@ -69,10 +70,18 @@ void Group::throw_cause(std::string_view where) const {
 
 std::shared_ptr<BackendState> Group::backend_state(std::string_view backend,
                                                    const std::function<std::shared_ptr<BackendState>()>& make) const {
+  // Under a lock of its own, since it may take seconds, and an abort waits for nobody.
+  const std::lock_guard making(state_->make_mutex);
+  {
+    const std::lock_guard lock(state_->mutex);
+    const auto place = state_->backends.find(backend);
+    if (place != state_->backends.end()) return place->second;
+  }
+  const std::shared_ptr<BackendState> made = make();
   const std::lock_guard lock(state_->mutex);
-  auto place = state_->backends.find(backend);
-  if (place == state_->backends.end()) place = state_->backends.emplace(std::string(backend), make()).first;
-  return place->second;
+  state_->backends.emplace(std::string(backend), made);
+  if (state_->aborted.load(std::memory_order_relaxed)) made->wake_all();
+  return made;
 }
 
 }  // namespace tandem

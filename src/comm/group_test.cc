@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <future>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "comm/communicator.h"
@@ -57,6 +60,33 @@ TEST(Group, KeepsTheFirstCause) {
   EXPECT_EQ(error.kind(), ErrorKind::kPeerLost);
   EXPECT_STREQ(error.what(), "rank 1 failed: on fire\n  here");
   EXPECT_EQ(error.hint(), "water");
+}
+
+// Back-ends lock memory and load kernels, which takes seconds.
+TEST(Group, AbortDoesNotWaitForABackendThatIsBeingMade) {
+  struct State final : BackendState {
+    void wake_all() noexcept override { ++woken; }
+    int woken = 0;
+  };
+  const Group group({.world_size = 2});
+  std::promise<void> began, may_end;
+  std::shared_ptr<BackendState> made;
+  std::jthread maker([&] {
+    made = group.backend_state("slow", [&] {
+      began.set_value();
+      // Ends by itself where the abort waits for it: a failure, not a hang.
+      may_end.get_future().wait_for(std::chrono::seconds(10));
+      return std::make_shared<State>();
+    });
+  });
+  began.get_future().wait();
+  const Clock::time_point start = Clock::now();
+  EXPECT_TRUE(group.abort(-1, "interrupted", ErrorKind::kCancelled));
+  EXPECT_LT(seconds_since(start), 5);
+  may_end.set_value();
+  maker.join();
+  EXPECT_EQ(static_cast<State&>(*made).woken, 1) << "it was not told of the abort";
+  EXPECT_EQ(group.backend_state("slow", [] { return std::make_shared<State>(); }), made);
 }
 
 TEST(MakeCommunicator, NamesWhatItCanMake) {
