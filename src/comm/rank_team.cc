@@ -1,5 +1,6 @@
 #include "comm/rank_team.h"
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <mutex>
@@ -20,6 +21,8 @@ namespace {
 // A decode step follows the last one at once where rank 0 only samples in between, and after milliseconds where a
 // user's program works in between: poll for the former, sleep for the latter.
 constexpr Clock::duration kSpin = std::chrono::microseconds(10);
+// Of whom run() waits for in an aborted group, at least: a timeout may be a millisecond.
+constexpr Clock::duration kBetweenReports = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -65,6 +68,7 @@ struct RankTeam::Impl {
     const Group fresh({.world_size = options.world_size,
                        .timeout = options.timeout,
                        .devices = options.devices,
+                       .shared_devices = options.shared_devices,
                        .machine = options.machine,
                        .num_threads = num_threads()});
     std::vector<std::unique_ptr<Communicator>> comms;
@@ -138,8 +142,9 @@ struct RankTeam::Impl {
 
   void wait_until_done(std::uint32_t number) {
     const Clock::time_point start = Clock::now();
-    for (Clock::time_point deadline = start + options.timeout;
-         !finished.wait([&] { return all_done(number); }, spin, deadline); deadline += options.timeout) {
+    const Clock::duration period = std::max<Clock::duration>(options.timeout, kBetweenReports);
+    for (Clock::time_point deadline = start + period; !finished.wait([&] { return all_done(number); }, spin, deadline);
+         deadline += period) {
       if (!current_group().aborted()) continue;  // a long body is no failure
       for (std::size_t r = 1; r < ranks.size(); ++r) {
         if (ranks[r].done.load() == number) continue;

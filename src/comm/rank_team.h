@@ -18,6 +18,7 @@ struct RankTeamOptions {
   int threads_per_rank = 1;  ///< of each rank's CPU stream
   std::string backend = "cpu";
   std::vector<Device> devices = {};                             ///< by rank; empty: CPUs
+  bool shared_devices = false;                                  ///< see GroupOptions
   std::chrono::nanoseconds timeout = std::chrono::seconds(10);  ///< of every wait for a peer inside a collective
   std::shared_ptr<const MachineSnapshot> machine = nullptr;     ///< see GroupOptions
 };
@@ -47,7 +48,8 @@ class RankTeam {
   /// Calls body on every rank and returns when all are done. If a rank throws, the group is aborted, so that the others
   /// leave their collectives, and the first cause is thrown here: that rank's exception itself, or the group's Error.
   /// After that, run() throws the group's Error until rebuild(). A body that works long without collectives should look
-  /// at comm.group().aborted(); run() has to wait for it, and after an abort logs whom it waits for.
+  /// at comm.group().aborted(); run() has to wait for it, and after an abort logs whom it waits for,
+  /// once in its timeout, but not more often than each second.
   void run(const std::function<void(RankContext&)>& body);
 
   /// Cancels the run in progress, or the next: it throws kCancelled with `reason`.

@@ -154,6 +154,22 @@ TEST(RankTeam, LongBodyIsNoFailure) {
   });
 }
 
+TEST(RankTeam, SaysSeldomWhomItWaitsForAfterAnAbort) {
+  RankTeam team({.world_size = 2, .timeout = 1ms});
+  testing::internal::CaptureStderr();
+  const Clock::time_point start = Clock::now();
+  error_of_run(team, [&](RankContext& context) {
+    if (context.rank == 0) team.abort("enough");
+    if (context.rank == 1) std::this_thread::sleep_for(1300ms);
+  });
+  const double seconds = seconds_since(start);
+  const std::string text = testing::internal::GetCapturedStderr();
+  int reports = 0;
+  for (std::size_t at = 0; (at = text.find("rank 1 still works", at)) != text.npos; ++at) ++reports;
+  EXPECT_GE(reports, 1) << text;
+  EXPECT_LE(reports, seconds) << text;
+}
+
 TEST(RankTeam, RefusesARunInsideARun) {
   RankTeam team({.world_size = 2});
   EXPECT_EQ(error_of_run(team,
