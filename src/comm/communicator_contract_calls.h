@@ -35,12 +35,14 @@ struct Spec {
   std::vector<std::int64_t> counts = {};  ///< of ragged shards, by rank; instead of `count`
   int root = 0;
   bool in_place = false;
-  std::uint32_t id = 0;  ///< makes the inputs of this call differ from those of others
+  std::int64_t skew = 0;  ///< elements between 64 aligned bytes and each tensor
+  std::uint32_t id = 0;   ///< makes the inputs of this call differ from those of others
 };
 
 inline std::string to_string(const Spec& spec) {
   std::string text = format("{} of {} {}{}, root {}, call id {}", to_string(spec.op), spec.count, to_string(spec.dtype),
                             spec.in_place ? " in place" : "", spec.root, spec.id);
+  if (spec.skew != 0) text += format(", {} elements beside alignment", spec.skew);
   for (const std::int64_t count : spec.counts) text += format(" {}", count);
   return text;
 }
@@ -90,7 +92,7 @@ inline void perform(Communicator& comm, const Stream& stream, const Spec& spec) 
   const std::string what = format("rank {} of {}: {}", rank, world_size, to_string(spec));
 
   const auto array = [&](const std::vector<int>& values) {
-    return Array(stream, spec.dtype, encode(spec.dtype, values));
+    return Array(stream, spec.dtype, encode(spec.dtype, values), spec.skew);
   };
   const auto check = [&](const Array& out, std::span<const int> expected) {
     comm.synchronize(stream);
@@ -121,7 +123,7 @@ inline void perform(Communicator& comm, const Stream& stream, const Spec& spec) 
         comm.all_reduce(stream, x.tensor());
         return check(x, sum_of_all(spec.count));
       }
-      const Array out(stream, spec.dtype, spec.count);
+      const Array out(stream, spec.dtype, spec.count, spec.skew);
       comm.all_reduce(stream, out.tensor(), x.tensor());
       check(out, sum_of_all(spec.count));
       return check(x, values);
@@ -149,7 +151,7 @@ inline void perform(Communicator& comm, const Stream& stream, const Spec& spec) 
       const std::vector<int> sum = sum_of_all(total);
       const auto share = std::span(sum).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(mine));
       const Array x = array(values);
-      const Array elsewhere(stream, spec.dtype, mine);
+      const Array elsewhere(stream, spec.dtype, mine, spec.skew);
       const Tensor out = spec.in_place ? x.part(begin, mine) : elsewhere.tensor();
       ragged ? comm.reduce_scatter(stream, out, x.tensor(), counts) : comm.reduce_scatter(stream, out, x.tensor());
       if (!spec.in_place) {
@@ -169,7 +171,7 @@ inline void perform(Communicator& comm, const Stream& stream, const Spec& spec) 
       if (world_size == 1) return;
       const int from = (rank + world_size - 1) % world_size;
       const Array x = array(contribution(spec, rank, spec.count));
-      const Array got(stream, spec.dtype, spec.count);
+      const Array got(stream, spec.dtype, spec.count, spec.skew);
       if (rank == 0) comm.send(stream, x.tensor(), 1);
       comm.recv(stream, got.tensor(), from);
       if (rank != 0) comm.send(stream, x.tensor(), (rank + 1) % world_size);

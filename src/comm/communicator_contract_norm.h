@@ -25,9 +25,9 @@ inline std::vector<double> decode(DType dtype, std::span<const std::byte> bytes)
   return values;
 }
 
-/// On every rank at once. Throws what differs.
+/// On every rank at once. Throws what differs. `skew`: see Spec.
 inline void perform_norm(Communicator& comm, const Stream& stream, DType dtype, std::int64_t rows, std::int64_t columns,
-                         bool in_place, std::uint32_t id) {
+                         bool in_place, std::uint32_t id, std::int64_t skew = 0) {
   const auto integers = [&](std::int64_t count, std::uint32_t what, std::uint32_t rank) {
     std::vector<int> values(static_cast<std::size_t>(count));
     for (std::size_t i = 0; i < values.size(); ++i) {
@@ -41,8 +41,8 @@ inline void perform_norm(Communicator& comm, const Stream& stream, DType dtype, 
   const std::vector<std::byte> residual = encode(dtype, integers(count, 1, 0));
   const std::vector<std::byte> weight = encode(dtype, integers(columns, 2, 0));
 
-  const Array weights(stream, dtype, weight), in(stream, dtype, x), kept(stream, dtype, residual);
-  const Array elsewhere(stream, dtype, count);
+  const Array weights(stream, dtype, weight, skew), in(stream, dtype, x, skew), kept(stream, dtype, residual, skew);
+  const Array elsewhere(stream, dtype, count, skew);
   const Array& out = in_place ? in : elsewhere;
   comm.all_reduce_add_rms_norm(stream, out.tensor(), kept.tensor(), in.tensor(), weights.tensor(), kEpsilon);
   comm.synchronize(stream);

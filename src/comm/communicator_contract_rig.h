@@ -136,14 +136,17 @@ inline std::vector<std::byte> encode(DType dtype, std::span<const int> values) {
 /// A tensor between two guards, which no call may touch.
 class Array {
  public:
-  Array(const Stream& stream, DType dtype, std::int64_t count)
-      : bytes_(dtype_bytes(dtype, count)), buffer_(stream.device(), bytes_ + 2 * kGuard) {
+  /// `skew`: how many elements it begins beside an aligned place.
+  Array(const Stream& stream, DType dtype, std::int64_t count, std::int64_t skew = 0)
+      : begin_(kGuard + dtype_bytes(dtype, skew)),
+        bytes_(dtype_bytes(dtype, count)),
+        buffer_(stream.device(), begin_ + bytes_ + kGuard) {
     write_host(stream, std::vector<std::byte>(buffer_.bytes(), kFill), 0);
-    tensor_ = buffer_.tensor(dtype, {count}, kGuard);
+    tensor_ = buffer_.tensor(dtype, {skew + count}, kGuard).slice(skew, skew + count);
   }
-  Array(const Stream& stream, DType dtype, std::span<const std::byte> content)
-      : Array(stream, dtype, static_cast<std::int64_t>(content.size() / element_bytes(dtype))) {
-    write_host(stream, content, kGuard);
+  Array(const Stream& stream, DType dtype, std::span<const std::byte> content, std::int64_t skew = 0)
+      : Array(stream, dtype, static_cast<std::int64_t>(content.size() / element_bytes(dtype)), skew) {
+    write_host(stream, content, begin_);
   }
 
   Tensor tensor() const { return tensor_; }
@@ -151,7 +154,8 @@ class Array {
 
   std::vector<std::byte> content(const Stream& stream) const {
     const std::vector<std::byte> all = read_host(stream);
-    return {all.begin() + kGuard, all.begin() + static_cast<std::ptrdiff_t>(kGuard + bytes_)};
+    const auto first = all.begin() + static_cast<std::ptrdiff_t>(begin_);
+    return {first, first + static_cast<std::ptrdiff_t>(bytes_)};
   }
 
   /// Bit for bit; guards included.
@@ -159,13 +163,14 @@ class Array {
     const std::vector<std::byte> all = read_host(stream);
     const std::size_t size = element_bytes(tensor_.dtype());
     require(expected.size() == bytes_, what + ": expected another size");
-    const bool equal = bytes_ == 0 || std::memcmp(&all[kGuard], expected.data(), bytes_) == 0;
+    const bool equal = bytes_ == 0 || std::memcmp(&all[begin_], expected.data(), bytes_) == 0;
     for (std::size_t i = 0; !equal && i < bytes_; ++i) {
-      if (all[kGuard + i] == expected[i]) continue;
+      if (all[begin_ + i] == expected[i]) continue;
       fail(ErrorKind::kInternal, "{}: element {} of {} differs from byte {} on", what, i / size, bytes_ / size, i);
     }
-    for (std::size_t i = 0; i < kGuard; ++i) {
-      require(all[i] == kFill && all[kGuard + bytes_ + i] == kFill, what + ": wrote outside of the tensor");
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const bool inside = i >= begin_ && i < begin_ + bytes_;
+      require(inside || all[i] == kFill, what + ": wrote outside of the tensor");
     }
   }
 
@@ -196,7 +201,7 @@ class Array {
     return {begin, begin + buffer_.bytes()};
   }
 
-  std::size_t bytes_;
+  std::size_t begin_, bytes_;
   Buffer buffer_;
   Tensor tensor_;
 };
