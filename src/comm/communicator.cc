@@ -124,13 +124,6 @@ void Communicator::all_reduce_add_rms_norm(const Stream& stream, Tensor out, Ten
   do_all_reduce_add_rms_norm(stream, out, x, add_rms_norm_of(out, residual, x, weight, epsilon));
 }
 
-void Communicator::do_all_reduce_add_rms_norm(const Stream& stream, Tensor out, ConstTensor x, const AddRmsNorm& norm) {
-  do_all_reduce(stream, out, x);
-  AddRmsNorm rest = norm;
-  rest.x = rest.out;
-  add_rms_norm(stream, x.dtype(), rest);
-}
-
 void Communicator::all_gather(const Stream& stream, Tensor out, ConstTensor shard) {
   all_gather_checked(stream, out, shard, equal_shares(shard.num_elements()));
 }

@@ -96,8 +96,8 @@ class Communicator {
 
  private:
   virtual void do_all_reduce(const Stream& stream, Tensor out, ConstTensor x) = 0;
-  /// `norm` holds the same x and out. By default in two steps.
-  virtual void do_all_reduce_add_rms_norm(const Stream& stream, Tensor out, ConstTensor x, const AddRmsNorm& norm);
+  /// `norm` holds the same x and out.
+  virtual void do_all_reduce_add_rms_norm(const Stream& stream, Tensor out, ConstTensor x, const AddRmsNorm& norm) = 0;
   virtual void do_all_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares) = 0;
   virtual void do_reduce_scatter(const Stream& stream, Tensor out, ConstTensor x, const Shares& shares) = 0;
   virtual void do_broadcast(const Stream& stream, Tensor x, int root) = 0;

@@ -459,6 +459,23 @@ TEST_P(CommunicatorContract, CallsThatDifferAreNamedOnEveryRank) {
   }
 }
 
+TEST_P(CommunicatorContract, RowsOfDifferentLengthsAreNamedOnEveryRank) {
+  if (alone()) GTEST_SKIP() << "nobody to disagree with";
+  for (const std::int64_t rows : {1, 900}) {  // in one kernel, in two steps; on CPUs copied, in place
+    const auto outcomes = run([&](Communicator& comm, const Stream& stream) {
+      const std::int64_t columns = comm.rank() == culprit() ? 24 : 48;  // of tensors as large as the others'
+      const Array x(stream, DType::kF32, rows * 48), residual(stream, DType::kF32, rows * 48);
+      const Array weight(stream, DType::kF32, columns);
+      comm.barrier();
+      comm.all_reduce_add_rms_norm(stream, x.tensor(), residual.tensor(), x.tensor(), weight.tensor(), 1);
+      comm.synchronize(stream);
+    });
+    expect_all_failed(outcomes, ErrorKind::kInternal,
+                      {"ranks disagree about call 2", format("all-reduce with norm of {} f32, rows of 48", rows * 48),
+                       culprit_name() + format(": all-reduce with norm of {} f32, rows of 24", rows * 48)});
+  }
+}
+
 TEST_P(CommunicatorContract, MessagesThatDifferAreNamedOnBothRanks) {
   if (alone()) GTEST_SKIP() << "no peer to send to";
   const auto outcomes = run([](Communicator& comm, const Stream& stream) {

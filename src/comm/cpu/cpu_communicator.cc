@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "comm/cpu/cpu_group.h"
 #include "comm/cpu/reduce.h"
+#include "comm/norm.h"
 
 namespace tandem {
 namespace {
@@ -53,7 +54,22 @@ class CpuCommunicator final : public Communicator {
 
  private:
   void do_all_reduce(const Stream& stream, Tensor out, ConstTensor x) override {
-    const Call call{.op = Collective::kAllReduce, .dtype = x.dtype(), .count = x.num_elements()};
+    sum_over_ranks(stream, {.op = Collective::kAllReduce, .dtype = x.dtype(), .count = x.num_elements()}, out, x);
+  }
+
+  void do_all_reduce_add_rms_norm(const Stream& stream, Tensor out, ConstTensor x, const AddRmsNorm& norm) override {
+    sum_over_ranks(stream,
+                   {.op = Collective::kAllReduceAddRmsNorm,
+                    .dtype = x.dtype(),
+                    .columns = norm.columns,
+                    .count = x.num_elements()},
+                   out, x);
+    AddRmsNorm rest = norm;
+    rest.x = rest.out;
+    add_rms_norm(stream, x.dtype(), rest);
+  }
+
+  void sum_over_ranks(const Stream& stream, const Call& call, Tensor out, ConstTensor x) {
     exchange(call, x.raw(), x.bytes(), out.raw(), x.bytes(), [&](bool staged) {
       if (staged) {
         void* const output = out.raw();
