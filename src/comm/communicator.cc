@@ -239,8 +239,11 @@ std::vector<std::string> get_available_backends(std::span<const Device> devices)
 
 std::unique_ptr<Communicator> make_communicator(std::string_view backend, const Group& group, int rank) {
   const std::vector<Device>& devices = group.options().devices;
+  const auto gpu = std::find_if(devices.begin(), devices.end(), [](Device device) { return !device.is_cpu(); });
   if (backend == "cpu" || (backend == "auto" && (devices.empty() || devices[0].is_cpu()))) {
-    return make_cpu_communicator(group, rank);
+    if (gpu == devices.end()) return make_cpu_communicator(group, rank);
+    fail(ErrorKind::kInvalidArgument, "back-end \"cpu\" for ranks on CPUs, and rank {} is on {}", gpu - devices.begin(),
+         to_string(*gpu));
   }
   if (backend != "auto" &&
       std::find(backend_names().begin(), backend_names().end(), backend) == backend_names().end()) {

@@ -6,6 +6,7 @@
 #include <future>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -102,6 +103,17 @@ TEST(MakeCommunicator, NamesWhatItCanMake) {
   }
   EXPECT_EQ(make_communicator("cpu", group, 0)->backend(), "cpu");
   EXPECT_EQ(make_communicator("auto", group, 1)->backend(), "cpu") << "ranks are CPUs";
+}
+
+TEST(MakeCommunicator, RefusesGpusForTheCpusBackend) {
+  const Device gpu{DeviceKind::kCuda, 3};
+  for (const auto& [backend, devices] :
+       {std::pair("cpu", std::vector<Device>{gpu, gpu}), {"cpu", {Device{}, gpu}}, {"auto", {Device{}, gpu}}}) {
+    const Group group({.world_size = 2, .devices = devices});
+    const Error error = error_of([&, name = backend] { make_communicator(name, group, 0); });
+    EXPECT_EQ(error.kind(), ErrorKind::kInvalidArgument);
+    EXPECT_NE(std::string(error.what()).find("is on cuda:3"), std::string::npos) << error.what();
+  }
 }
 
 TEST(MakeCommunicator, RefusesRanksOutsideTheGroupAndTwins) {
