@@ -43,6 +43,12 @@ struct Waiting {
   int phase;  ///< of the protocol: 0, 1, ...
   int peer;   ///< the first rank of which something is missing
   std::uint32_t polls = 0;
+
+  /// Of a wait in this phase. In a later one a lane may wait for a rank that waits itself, in an earlier one: the lanes
+  /// that are there, on this rank too, know whose fault it is, and come first.
+  TANDEM_HD std::uint64_t limit_ns(std::uint64_t timeout_ns) const {
+    return timeout_ns + timeout_ns / 16 * static_cast<std::uint64_t>(phase);
+  }
 };
 
 /// Packs dealt in contiguous shares; the first packs % num_shares have one more. An owner is a rank, or a block.

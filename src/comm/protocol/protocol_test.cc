@@ -199,6 +199,18 @@ TEST_P(AllReduceProtocol, NamesThePeerThatALostPackIsMissedFrom) {
   EXPECT_EQ(result.failure->peer, result.failure->rank == 0 ? 1 : 0);
 }
 
+// Of all lanes that end up waiting for one silent rank, those that wait for it itself are to report. Lanes begin to
+// wait within microseconds, and look at the clock each 20 ms at most.
+TEST(Waiting, LaterPhasesComeToTheirLimitLater) {
+  constexpr std::uint64_t kTimeout = 500'000'000;
+  EXPECT_EQ((Waiting{.phase = 0, .peer = 1}.limit_ns(kTimeout)), kTimeout);
+  for (int phase = 1; phase <= 2; ++phase) {
+    const std::uint64_t earlier = Waiting{.phase = phase - 1, .peer = 1}.limit_ns(kTimeout);
+    EXPECT_GE((Waiting{.phase = phase, .peer = 1}.limit_ns(kTimeout)), earlier + 30'000'000);
+    EXPECT_LE((Waiting{.phase = phase, .peer = 1}.limit_ns(kTimeout)), kTimeout * 5 / 4);
+  }
+}
+
 // Controls: protocols with one thing left out, which the tests above must be able to tell from whole ones.
 
 struct OneBuffer : TaggedPackets {

@@ -162,7 +162,7 @@ class CudaEnv : public CudaBlock {
     if (load_relaxed(&rank_.host->abort) != 0) return leave();
     const std::uint64_t now = global_nanoseconds();
     if (waiting.polls == 16 * rank_.polls_a_look) wait_began_ = now;
-    if (now - wait_began_ < rank_.deadline_ns) return true;
+    if (now - wait_began_ < waiting.limit_ns(rank_.deadline_ns)) return true;
     report(waiting);
     return leave();
   }

@@ -274,7 +274,8 @@ bool VirtualRig::Env::keep_waiting(Waiting& waiting) {
   if (++waiting.polls % 64 == 0) {
     const Clock::time_point now = Clock::now();
     if (waiting.polls == 64) wait_began_ = now;
-    if (now - wait_began_ > rig_.options_.timeout) {
+    const auto timeout = static_cast<std::uint64_t>(std::chrono::nanoseconds(rig_.options_.timeout).count());
+    if (now - wait_began_ > std::chrono::nanoseconds(waiting.limit_ns(timeout))) {
       const std::lock_guard lock(rig_.failure_mutex_);
       if (!rig_.failure_) rig_.failure_ = RigFailure{rank_, waiting.peer, waiting.phase, generation_};
       if (rig_.options_.poisons) rig_.poisoned_.store(true, std::memory_order_relaxed);
