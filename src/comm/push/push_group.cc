@@ -47,6 +47,8 @@ PushGroup::PushGroup(const GroupOptions& options, const GpuGroup& gpus, InboxPla
     peer_memory_.emplace_back(device, peers ? devices_ : std::vector<int>{device},
                               (peers ? inbox_bytes : 0) + own_bytes(layout));
   }
+  *static_cast<std::uint32_t*>(poison_.data()) = 1;
+  for (const int device : devices_) wake_streams_.try_emplace(device, Stream::cuda(device));
   ranks_.resize(static_cast<std::size_t>(world_size));
   for (int r = 0; r < world_size; ++r) {
     PushRank& mine = ranks_[static_cast<std::size_t>(r)];
@@ -57,7 +59,10 @@ PushGroup::PushGroup(const GroupOptions& options, const GpuGroup& gpus, InboxPla
     mine.rank = r;
     mine.world_size = world_size;
     mine.deadline_ns = static_cast<std::uint64_t>(options.timeout.count());
-    mine.polls_a_look = peers ? 1024 : 64;  // a poll of host memory takes many times as long
+    // A poll of host memory takes many times as long, and again as many times as ranks of this GPU share its link.
+    const auto ranks_here =
+        static_cast<std::uint32_t>(std::count(devices_.begin(), devices_.end(), devices_[static_cast<std::size_t>(r)]));
+    mine.polls_a_look = peers ? 1024 : std::max(8u, 64 / ranks_here);
     mine.words = own_words(r);
     mine.counters = reinterpret_cast<std::uint32_t*>(mine.words + 1);
     mine.host = gpus.words_on_gpu(r);
@@ -94,6 +99,16 @@ void PushGroup::set_up(int r, int device, std::uint32_t start) {
   cuda::copy(stream.cuda_handle(), rank.words, &words, sizeof(words));
   TANDEM_CUDA_CALL(static_cast<cudaError_t>(load_push_kernels(rank.world_size)));
   stream.synchronize();
+}
+
+// Copies need no room on an SM, so kernels that fill the GPU do not keep them waiting.
+void PushGroup::wake_all() noexcept {
+  for (const PushRank& rank : ranks_) {
+    const auto place = wake_streams_.find(devices_[static_cast<std::size_t>(rank.rank)]);
+    cudaMemcpyAsync(&rank.words->poison, poison_.data(), poison_.bytes(), cudaMemcpyHostToDevice,
+                    static_cast<cudaStream_t>(place->second.cuda_handle()));
+  }
+  cudaGetLastError();  // the words of the host still say it
 }
 
 // Kernels that still run leave before their deadline; then nobody writes here any more.

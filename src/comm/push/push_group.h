@@ -1,10 +1,12 @@
 #pragma once
 // The memory that the ranks of a push back-end write into: made once, by the first rank to come, for all.
 
+#include <map>
 #include <vector>
 
 #include "comm/gpu/gpu_group.h"
 #include "comm/push/push_plan.h"
+#include "device/stream.h"
 
 namespace tandem {
 
@@ -13,7 +15,9 @@ class PushGroup final : public BackendState {
   /// Throws kUnsupported when a GPU cannot map another's memory.
   PushGroup(const GroupOptions& options, const GpuGroup& gpus, InboxPlace place);
   ~PushGroup() override;
-  void wake_all() noexcept override {}
+  /// Poisons every rank: kernels that wait leave at their next look, kernels yet to start when they start. Host words
+  /// alone would do the former, later.
+  void wake_all() noexcept override;
 
   const PushLimits& limits() const { return limits_; }
   /// The kernels' view of one rank.
@@ -26,6 +30,8 @@ class PushGroup final : public BackendState {
   std::vector<int> devices_;
   std::vector<cuda::PeerBuffer> peer_memory_;  // inbox and own words, by rank
   std::vector<cuda::PinnedBuffer> host_inboxes_;
+  cuda::PinnedBuffer poison_{sizeof(DeviceWords::poison)};
+  std::map<int, Stream> wake_streams_;  // by device
   std::vector<PushRank> ranks_;
 };
 
