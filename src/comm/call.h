@@ -34,6 +34,8 @@ struct Call {
   std::int64_t count = 0;    ///< elements of x, of the equal shard; of ragged shares none
   bool ragged = false;
   std::array<std::int64_t, kMaxWorldSize + 1> offsets{};  ///< of the ragged shares, else zero
+  std::uint32_t number = 0;  ///< of a collective: among its rank's, from 1. Not compared, as the next
+  bool captured = false;     ///< recorded into a graph, whose launches are no calls
 
   /// Looks at the offsets of ragged shares only: an equal call is told by its first cache line.
   bool operator==(const Call& other) const {

@@ -1,10 +1,15 @@
 #include "comm/gpu/gpu_communicator.h"
 
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
 #include <thread>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "comm/gpu/graph_mark.h"
+#include "device/cuda/cuda_check.h"
 
 namespace tandem {
 namespace {
@@ -16,6 +21,31 @@ constexpr Clock::duration kNap = std::chrono::microseconds(50);
 constexpr Clock::duration kDrain = std::chrono::seconds(1);
 constexpr const char* kSlowRankHint =
     "if a rank was only slow (a loaded machine, a kernel that was compiled), raise the timeout (--timeout, timeout_s)";
+
+bool is_message(const Call& call) {
+  return call.op == Collective::kSend || call.op == Collective::kRecv;
+}
+
+/// "3", "3, 15"
+std::string join(const std::vector<int>& ranks) {
+  std::string text;
+  for (const int r : ranks) text += format("{}{}", text.empty() ? "" : ", ", r);
+  return text;
+}
+/// "rank 3", "ranks 3, 15"; empty if there are none.
+std::string names_of(const std::vector<int>& ranks) {
+  return ranks.empty() ? "" : format("rank{} {}", ranks.size() > 1 ? "s" : "", join(ranks));
+}
+
+/// "all-reduce of 576 f32, call 7,"
+std::string name_of(const std::optional<Call>& call, int world_size) {
+  if (!call) return "a collective";
+  return describe(*call, world_size) + (is_message(*call) ? "" : format(", call {},", call->number));
+}
+/// "operation 9", "operation 9 as captured": a graph's launches keep the numbers of its recording.
+std::string number_of(std::uint32_t operation, const std::optional<Call>& call) {
+  return format("operation {}{}", operation, call && call->captured ? " as captured" : "");
+}
 
 std::uint32_t load(const std::uint32_t& word) {
   return std::atomic_ref<std::uint32_t>(const_cast<std::uint32_t&>(word)).load(std::memory_order_acquire);
@@ -40,7 +70,7 @@ GpuCommunicator::GpuCommunicator(const Group& group, int rank, std::string_view 
   }
   for (const MakeTransport& make : transports) {
     transports_.push_back(make(*this));
-    if (transports_.back()->deadlines() == Deadlines::kOnHost && !watch_) watch_.emplace(device());
+    watches_ = watches_ || transports_.back()->deadlines() == Deadlines::kOnHost;
   }
 }
 
@@ -50,17 +80,34 @@ GpuCommunicator::~GpuCommunicator() {
   shared_->barrier.ring();
 }
 
-GpuTransport& GpuCommunicator::transport_for(Collective op, std::size_t bytes) {
-  return *transports_[route_ ? route_(op, static_cast<std::int64_t>(bytes)) : 0];
+GpuTransport& GpuCommunicator::transport_for(const Stream& stream, std::uint32_t operation, Collective op,
+                                             std::size_t bytes) {
+  GpuTransport& transport = *transports_[route_ ? route_(op, static_cast<std::int64_t>(bytes)) : 0];
+  if (transport.deadlines() == Deadlines::kOnHost) {
+    GpuGroup::Rank& mine = shared_->rank(rank());
+    const std::uint32_t number = op == Collective::kSend ? 0 : mine.calls.count();
+    if (mine.watch.begin(stream.cuda_handle(), operation, number)) {
+      TANDEM_CUDA_CALL(static_cast<cudaError_t>(
+          launch_graph_mark(stream.cuda_handle(), &shared_->words_on_gpu(rank())->graph_launches)));
+    }
+  }
+  return transport;
 }
 
-std::uint32_t GpuCommunicator::begin(const Stream* stream, const Call& call) {
+void GpuCommunicator::queued(const Stream& stream, const GpuTransport& transport) {
+  if (transport.deadlines() == Deadlines::kOnHost) shared_->rank(rank()).watch.end(stream.cuda_handle());
+}
+
+std::uint32_t GpuCommunicator::begin(const Stream* stream, Call call) {
   GpuGroup::Rank& mine = shared_->rank(rank());
+  const bool message = is_message(call);
+  const std::uint32_t number = message ? 0 : mine.calls.count() + 1;
+  call.number = number;
+  call.captured = stream != nullptr && cuda::is_capturing(stream->cuda_handle());
   const std::uint32_t operation = mine.operations.add(call);
-  const bool message = call.op == Collective::kSend || call.op == Collective::kRecv;
   // A call in a dead group is not announced: a peer may take it for the arrival that completes its barrier.
   if (group().aborted()) throw_cause(stream, mine.calls.count() + (message ? 0 : 1));
-  const std::uint32_t number = message ? 0 : mine.calls.add(call);
+  if (!message) mine.calls.add(call);
   log(LogLevel::kTrace, Subsystem::kComm, "rank {}: {} ({})", rank(), describe(call, world_size()), backend());
   shared_->barrier.ring();
   if (!(message ? same_message(call) : same_call(call, number))) throw_cause(stream, mine.calls.count());
@@ -103,9 +150,9 @@ void GpuCommunicator::do_all_reduce(const Stream& stream, Tensor out, ConstTenso
       begin(&stream, {.op = Collective::kAllReduce, .dtype = x.dtype(), .count = x.num_elements()});
   if (x.num_elements() == 0) return;
   if (world_size() == 1) return copy_if_elsewhere(stream, out.raw(), x.raw(), x.bytes());
-  GpuTransport& transport = transport_for(Collective::kAllReduce, x.bytes());
+  GpuTransport& transport = transport_for(stream, operation, Collective::kAllReduce, x.bytes());
   transport.all_reduce(stream, out, x, operation);
-  watch(stream, transport, operation);
+  queued(stream, transport);
 }
 
 void GpuCommunicator::do_all_reduce_add_rms_norm(const Stream& stream, Tensor out, ConstTensor x,
@@ -115,9 +162,9 @@ void GpuCommunicator::do_all_reduce_add_rms_norm(const Stream& stream, Tensor ou
       {.op = Collective::kAllReduceAddRmsNorm, .dtype = x.dtype(), .columns = norm.columns, .count = x.num_elements()});
   if (x.num_elements() == 0) return;
   if (world_size() == 1) return add_rms_norm(stream, x.dtype(), norm);
-  GpuTransport& transport = transport_for(Collective::kAllReduce, x.bytes());
+  GpuTransport& transport = transport_for(stream, operation, Collective::kAllReduce, x.bytes());
   transport.all_reduce_add_rms_norm(stream, out, x, norm, operation);
-  watch(stream, transport, operation);
+  queued(stream, transport);
 }
 
 void GpuCommunicator::do_all_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares) {
@@ -125,9 +172,9 @@ void GpuCommunicator::do_all_gather(const Stream& stream, Tensor out, ConstTenso
       begin(&stream, with_shares({.op = Collective::kAllGather, .dtype = shard.dtype()}, shares));
   if (out.num_elements() == 0) return;
   if (world_size() == 1) return copy_if_elsewhere(stream, out.raw(), shard.raw(), shard.bytes());
-  GpuTransport& transport = transport_for(Collective::kAllGather, out.bytes());
+  GpuTransport& transport = transport_for(stream, operation, Collective::kAllGather, out.bytes());
   transport.all_gather(stream, out, shard, shares, operation);
-  watch(stream, transport, operation);
+  queued(stream, transport);
 }
 
 void GpuCommunicator::do_reduce_scatter(const Stream& stream, Tensor out, ConstTensor x, const Shares& shares) {
@@ -135,18 +182,18 @@ void GpuCommunicator::do_reduce_scatter(const Stream& stream, Tensor out, ConstT
       begin(&stream, with_shares({.op = Collective::kReduceScatter, .dtype = x.dtype()}, shares));
   if (x.num_elements() == 0) return;
   if (world_size() == 1) return copy_if_elsewhere(stream, out.raw(), x.raw(), x.bytes());
-  GpuTransport& transport = transport_for(Collective::kReduceScatter, x.bytes());
+  GpuTransport& transport = transport_for(stream, operation, Collective::kReduceScatter, x.bytes());
   transport.reduce_scatter(stream, out, x, shares, operation);
-  watch(stream, transport, operation);
+  queued(stream, transport);
 }
 
 void GpuCommunicator::do_broadcast(const Stream& stream, Tensor x, int root) {
   const std::uint32_t operation =
       begin(&stream, {.op = Collective::kBroadcast, .dtype = x.dtype(), .root = root, .count = x.num_elements()});
   if (x.num_elements() == 0 || world_size() == 1) return;
-  GpuTransport& transport = transport_for(Collective::kBroadcast, x.bytes());
+  GpuTransport& transport = transport_for(stream, operation, Collective::kBroadcast, x.bytes());
   transport.broadcast(stream, x, root, operation);
-  watch(stream, transport, operation);
+  queued(stream, transport);
 }
 
 void GpuCommunicator::do_gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares, int root) {
@@ -154,27 +201,28 @@ void GpuCommunicator::do_gather(const Stream& stream, Tensor out, ConstTensor sh
       begin(&stream, with_shares({.op = Collective::kGather, .dtype = shard.dtype(), .root = root}, shares));
   if (shares.begin(world_size()) == 0) return;
   if (world_size() == 1) return copy_if_elsewhere(stream, out.raw(), shard.raw(), shard.bytes());
-  GpuTransport& transport = transport_for(Collective::kGather, dtype_bytes(shard.dtype(), shares.begin(world_size())));
+  GpuTransport& transport =
+      transport_for(stream, operation, Collective::kGather, dtype_bytes(shard.dtype(), shares.begin(world_size())));
   transport.gather(stream, out, shard, shares, root, operation);
-  watch(stream, transport, operation);
+  queued(stream, transport);
 }
 
 void GpuCommunicator::do_send(const Stream& stream, ConstTensor x, int to) {
   const std::uint32_t operation =
       begin(&stream, {.op = Collective::kSend, .dtype = x.dtype(), .root = to, .count = x.num_elements()});
   if (x.num_elements() == 0) return;
-  GpuTransport& transport = transport_for(Collective::kSend, x.bytes());
+  GpuTransport& transport = transport_for(stream, operation, Collective::kSend, x.bytes());
   transport.send(stream, x, to, operation);
-  watch(stream, transport, operation);
+  queued(stream, transport);
 }
 
 void GpuCommunicator::do_recv(const Stream& stream, Tensor x, int from) {
   const std::uint32_t operation =
       begin(&stream, {.op = Collective::kRecv, .dtype = x.dtype(), .root = from, .count = x.num_elements()});
   if (x.num_elements() == 0) return;
-  GpuTransport& transport = transport_for(Collective::kSend, x.bytes());
+  GpuTransport& transport = transport_for(stream, operation, Collective::kSend, x.bytes());
   transport.recv(stream, x, from, operation);
-  watch(stream, transport, operation);
+  queued(stream, transport);
 }
 
 void GpuCommunicator::do_barrier() {
@@ -198,7 +246,7 @@ void GpuCommunicator::do_barrier() {
     const double seconds = std::chrono::duration<double>(group().options().timeout).count();
     group().abort(rank(),
                   format("barrier, call {}, timed out after {:g} s: rank {} waits for {}\n  {}", number, seconds,
-                         rank(), late_ranks(-1, number), backend()),
+                         rank(), names_of(late_ranks(-1, number)), backend()),
                   ErrorKind::kTimeout);
   }
   throw_cause(nullptr, number);
@@ -223,43 +271,60 @@ void GpuCommunicator::do_synchronize(const Stream& stream) {
   if (group().aborted()) throw_cause(&stream);
 }
 
-void GpuCommunicator::watch(const Stream& stream, const GpuTransport& transport, std::uint32_t operation) {
-  if (transport.deadlines() == Deadlines::kOnHost) watch_->add(stream.cuda_handle(), operation);
-}
-
 void GpuCommunicator::check_transports() {
   for (const auto& transport : transports_) transport->check();
 }
 
 void GpuCommunicator::check_watch(Clock::time_point waiting_since) {
-  if (!watch_) return;
-  const std::optional<CallWatch::Call> oldest = watch_->oldest(waiting_since);
-  if (oldest && Clock::now() - oldest->since > group().options().timeout) abort_late(oldest->operation);
+  if (!watches_) return;
+  const std::optional<CallWatch::Call> oldest = shared_->rank(rank()).watch.oldest(waiting_since);
+  if (!oldest) return;
+  // Where something else may keep this GPU from it, others know better whose fault it is: its peers, and the kernels of
+  // another back-end.
+  const Clock::duration timeout = group().options().timeout;
+  const Clock::duration limit = oldest->begun ? timeout : timeout + timeout / 8;
+  if (Clock::now() - oldest->since > limit) abort_late(oldest->operation);
 }
 
 void GpuCommunicator::abort_late(std::uint32_t operation) {
-  const GpuGroup::Rank& mine = shared_->rank(rank());
-  const auto is_message = [](const Call& call) { return call.op == Collective::kSend || call.op == Collective::kRecv; };
-  const std::optional<Call> call = mine.operations.find(operation);
-  std::string what = call ? describe(*call, world_size()) : "a collective", late;
+  const std::optional<Call> call = shared_->rank(rank()).operations.find(operation);
+  const bool replayed = call && call->captured;
+  std::string what = name_of(call, world_size()), seen;
+  std::vector<int> late, here;
   if (call && is_message(*call)) {
-    late = format("rank {}", call->root);
+    late = {call->root};
+    here = {rank()};
   } else {
-    std::uint32_t number = mine.calls.count();  // of the late one: less the collectives queued since
-    for (std::uint32_t later = operation + 1; later <= mine.operations.count(); ++later) {
-      const std::optional<Call> other = mine.operations.find(later);
-      if (other && !is_message(*other)) --number;
+    // Which of a graph's calls it is, nobody sees; where the graph began, the GPUs have counted.
+    if (replayed) what += " or another of its graph";
+    std::uint32_t most = 0;
+    for (int r = 0; r < world_size(); ++r) most = std::max(most, load(shared_->words(r).graph_launches));
+    for (int r = 0; r < world_size(); ++r) {
+      GpuGroup::Rank& other = shared_->rank(r);
+      if (replayed) {
+        const std::uint32_t launches = load(shared_->words(r).graph_launches);
+        (launches < most ? late : here).push_back(r);
+        seen += format("; rank {} has begun launch {}", r, launches);
+      } else {
+        const CallWatch::Progress gpu = other.watch.progress();
+        const std::uint32_t number = call ? call->number : 0;
+        (other.calls.count() < number || gpu.begun < number ? late : here).push_back(r);
+        seen += format("; rank {} has called {}, its GPU begun {} and completed {}", r, other.calls.count(), gpu.begun,
+                       gpu.finished);
+      }
     }
-    what += format(", call {},", number);
-    late = late_ranks(-1, number);
-    // All have called: a GPU is at fault, or what lies between two of them.
-    if (late.empty()) late = "a rank that has called it too";
   }
+  // Where this rank's own GPU is behind, with work of another kind, the others wait for it.
+  const bool mine_is_late = std::find(late.begin(), late.end(), rank()) != late.end() && !here.empty();
+  const int waiting = mine_is_late ? here.front() : rank();
+  std::erase(late, waiting);
   const double seconds = std::chrono::duration<double>(group().options().timeout).count();
-  group().abort(rank(),
-                format("{} timed out after {:g} s: rank {} waits for {}\n  {}; operation {}", what, seconds, rank(),
-                       late, backend(), operation),
-                ErrorKind::kTimeout, kSlowRankHint);
+  group().abort(
+      rank(),
+      format("{} timed out after {:g} s: rank {} waits for {}\n  {}; {}{}", what, seconds, waiting,
+             // All are at it: a GPU is at fault, or what lies between two of them.
+             late.empty() ? "a rank that is at it too" : names_of(late), backend(), number_of(operation, call), seen),
+      ErrorKind::kTimeout, kSlowRankHint);
 }
 
 // A rank that left without making the calls that this one has queued will never answer them.
@@ -283,22 +348,26 @@ void GpuCommunicator::check_departures() {
                 ErrorKind::kPeerLost);
 }
 
-/// "rank 3", "ranks 3, 15": those that have not come to call `number`, and `at_least`, if it is a rank. Empty if there
-/// are none.
-std::string GpuCommunicator::late_ranks(int at_least, std::uint32_t number) const {
-  std::string names;
-  int count = 0;
+/// Those that have not come to call `number`, and `at_least`, if it is a rank.
+std::vector<int> GpuCommunicator::late_ranks(int at_least, std::uint32_t number) const {
+  std::vector<int> late;
   for (int r = 0; r < world_size(); ++r) {
-    if (r == rank() || (r != at_least && shared_->rank(r).calls.count() >= number)) continue;
-    names += format("{}{}", count++ > 0 ? ", " : "", r);
+    if (r != rank() && (r == at_least || shared_->rank(r).calls.count() < number)) late.push_back(r);
   }
-  return names.empty() ? names : format("rank{} {}", count > 1 ? "s" : "", names);
+  return late;
 }
 
 void GpuCommunicator::check_words() {
-  HostWords& mine = shared_->words(rank());
-  if (load(mine.broken) == 0 && load(mine.record.state) == WaitRecord::kNone) return;
   if (group().aborted()) return;
+  const auto has_left = [&](int r) {
+    const HostWords& words = shared_->words(r);
+    return load(words.broken) != 0 || load(words.record.state) != WaitRecord::kNone;
+  };
+  // Of any rank: where GPUs cannot write each other's memory the others learn it from here, and that rank's own thread
+  // may be busy.
+  bool left = false;
+  for (int r = 0; r < world_size(); ++r) left = left || has_left(r);
+  if (!left) return;
   // A lane of some rank has come to its deadline; the ranks it poisoned find its record, which was written first.
   for (const Clock::time_point deadline = Clock::now() + kDrain; Clock::now() < deadline;) {
     for (int r = 0; r < world_size(); ++r) {
@@ -307,14 +376,15 @@ void GpuCommunicator::check_words() {
       if (r != rank() && Clock::now() + kDrain * 9 / 10 < deadline) continue;  // its own thread knows best who was late
       const std::optional<Call> call = shared_->rank(r).operations.find(record.operation);
       const double seconds = std::chrono::duration<double>(group().options().timeout).count();
-      const std::string late =
-          r == rank() ? late_ranks(record.peer, shared_->rank(r).calls.count()) : format("rank {}", record.peer);
+      // Of a message its peer alone, and who has called what says nothing of a graph's launches.
+      const bool by_calls = r == rank() && !(call && (call->captured || is_message(*call)));
       group().abort(
           r,
-          format("{} timed out after {:g} s: rank {} waits for {}\n  {}; operation {}, generation {}, phase {}, "
-                 "block {}",
-                 call ? describe(*call, world_size()) : "a collective", seconds, r, late, backend(), record.operation,
-                 record.generation, record.phase, record.block),
+          format("{} timed out after {:g} s: rank {} waits for {}\n  {}; {}, generation {}, phase {}, block {}",
+                 name_of(call, world_size()), seconds, r,
+                 names_of(by_calls ? late_ranks(record.peer, shared_->rank(r).calls.count())
+                                   : std::vector<int>{record.peer}),
+                 backend(), number_of(record.operation, call), record.generation, record.phase, record.block),
           ErrorKind::kTimeout, kSlowRankHint);
     }
     if (group().aborted()) return;
@@ -332,8 +402,9 @@ void GpuCommunicator::throw_cause(const Stream* stream, std::uint32_t call_numbe
   const GpuGroup::Rank& mine = shared_->rank(rank());
   const std::optional<Call> call = mine.operations.find(mine.operations.count());
   if (!call) group().throw_cause();
-  group().throw_cause(format("rank {} was in {}, call {} ({})", rank(), describe(*call, world_size()),
-                             call_number != 0 ? call_number : mine.calls.count(), backend()));
+  group().throw_cause(format("rank {} was in {}{}, call {} ({})", rank(), call->captured ? "a graph up to " : "",
+                             describe(*call, world_size()), call_number != 0 ? call_number : mine.calls.count(),
+                             backend()));
 }
 
 }  // namespace tandem

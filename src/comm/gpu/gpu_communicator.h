@@ -5,12 +5,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "comm/communicator.h"
-#include "comm/gpu/call_watch.h"
 #include "comm/gpu/gpu_group.h"
 #include "comm/norm.h"
 
@@ -67,7 +65,8 @@ class GpuCommunicator final : public Communicator {
   int device() const { return shared_->device(rank()); }
   /// Aborts the group if a rank has left that this one needs.
   void check_departures();
-  /// Aborts the group because `operation` has taken too long, naming the ranks that have not come to it.
+  /// Aborts the group because `operation` has taken too long, naming the ranks that have not called it, or whose GPU
+  /// has not come to it.
   void abort_late(std::uint32_t operation);
   /// Only in an aborted group. After what is queued on `stream` has left, so that nobody touches the caller's tensors
   /// any more. `call_number`: 0 for the last call.
@@ -86,21 +85,22 @@ class GpuCommunicator final : public Communicator {
   void do_synchronize(const Stream& stream) override;
 
   /// Announces a call; throws if the group is dead or others call something else. Returns its operation number.
-  std::uint32_t begin(const Stream* stream, const Call& call);
+  std::uint32_t begin(const Stream* stream, Call call);
   /// Whether all ranks that have made call `number` have made this one; ends the group if not.
   bool same_call(const Call& call, std::uint32_t number);
   bool same_message(const Call& call);
   int lost_rank() const;
-  GpuTransport& transport_for(Collective op, std::size_t bytes);
-  void watch(const Stream& stream, const GpuTransport& transport, std::uint32_t operation);
+  /// Of `operation`, which is queued next, and then told to queued(). recv goes where its send goes.
+  GpuTransport& transport_for(const Stream& stream, std::uint32_t operation, Collective op, std::size_t bytes);
+  void queued(const Stream& stream, const GpuTransport& transport);
   void check_transports();
   void check_words();
   void check_watch(Clock::time_point waiting_since);
-  std::string late_ranks(int at_least, std::uint32_t number) const;
+  std::vector<int> late_ranks(int at_least, std::uint32_t number) const;
 
   std::string backend_;
   std::shared_ptr<GpuGroup> shared_;
-  std::optional<CallWatch> watch_;  // if a transport's deadlines are kept on the host
+  bool watches_ = false;  // a transport's deadlines are kept on the host
   Route route_;
   std::vector<std::unique_ptr<GpuTransport>> transports_;
 };

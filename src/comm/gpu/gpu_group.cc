@@ -15,6 +15,8 @@ std::uint32_t CallSequence::add(const Call& call) {
     } else {
       calls_[(number - 1) % kRemembered] = call;
     }
+    if (call.captured) captured_.emplace_hint(captured_.end(), number, call);
+    if (captured_.size() > kRememberedCaptured) captured_.erase(captured_.begin());
   }
   // Sequentially consistent: of two ranks that compare a call, the later to add it sees the other's.
   count_.store(number, std::memory_order_seq_cst);
@@ -24,8 +26,10 @@ std::uint32_t CallSequence::add(const Call& call) {
 std::optional<Call> CallSequence::find(std::uint32_t number) const {
   const std::lock_guard lock(mutex_);
   const std::uint32_t count = count_.load(std::memory_order_seq_cst);
-  if (number == 0 || number > count || number + kRemembered <= count) return std::nullopt;
-  return calls_[(number - 1) % kRemembered];
+  if (number == 0 || number > count) return std::nullopt;
+  if (number + kRemembered > count) return calls_[(number - 1) % kRemembered];
+  const auto place = captured_.find(number);
+  return place != captured_.end() ? std::optional(place->second) : std::nullopt;
 }
 
 GpuGroup::GpuGroup(const GroupOptions& options)
@@ -43,7 +47,7 @@ GpuGroup::GpuGroup(const GroupOptions& options)
       fail(ErrorKind::kInvalidArgument, "{} is given to more than one rank", to_string(device));
     }
     devices_.push_back(device.index);
-    ranks_.push_back(std::make_unique<Rank>());
+    ranks_.push_back(std::make_unique<Rank>(device.index));
   }
   const auto pairs = 2 * ranks_.size() * ranks_.size();
   for (std::size_t i = 0; i < pairs; ++i) messages_.push_back(std::make_unique<CallSequence>());

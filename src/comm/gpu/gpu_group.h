@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -11,6 +12,7 @@
 
 #include "comm/call.h"
 #include "comm/doorbell.h"
+#include "comm/gpu/call_watch.h"
 #include "comm/push/push_device.h"
 #include "device/cuda/runtime.h"
 
@@ -19,8 +21,9 @@ namespace tandem {
 /// The calls of one rank, or its messages to or from one peer, in order. One writer; any thread reads.
 class CallSequence {
  public:
-  /// How many are remembered.
+  /// How many are remembered, and how many of those that were recorded into graphs, which may be launched much later.
   static constexpr std::uint32_t kRemembered = 1024;
+  static constexpr std::size_t kRememberedCaptured = 16 * 1024;
 
   /// Returns its number, from 1 on.
   std::uint32_t add(const Call& call);
@@ -30,8 +33,9 @@ class CallSequence {
 
  private:
   std::atomic<std::uint32_t> count_{0};
-  mutable std::mutex mutex_;  // guards calls_
+  mutable std::mutex mutex_;  // guards what follows
   std::vector<Call> calls_;
+  std::map<std::uint32_t, Call> captured_;  // by number
 };
 
 class GpuGroup final : public BackendState {
@@ -45,8 +49,10 @@ class GpuGroup final : public BackendState {
   struct Rank {
     CallSequence calls;       ///< collectives, barriers included
     CallSequence operations;  ///< all that was queued, send and recv included
+    CallWatch watch;          ///< of those whose deadline the host keeps
     std::atomic<bool> joined{false};
     std::atomic<bool> departed{false};
+    explicit Rank(int device) : watch(device) {}
   };
   Rank& rank(int r) { return *ranks_[static_cast<std::size_t>(r)]; }
   int world_size() const { return static_cast<int>(ranks_.size()); }

@@ -21,6 +21,7 @@ struct WaitRecord {
 struct HostWords {
   alignas(64) std::uint32_t abort = 0;   ///< written by the host: leave
   alignas(64) std::uint32_t broken = 0;  ///< written by the GPU: a collective left early, its output is unspecified
+  std::uint32_t graph_launches = 0;      ///< written by the GPU: with calls whose deadline the host keeps
   WaitRecord record;
 };
 

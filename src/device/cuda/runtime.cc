@@ -207,10 +207,11 @@ bool is_done(int device, void* stream) {
   return true;
 }
 
-bool is_capturing(void* stream) {
+unsigned long long capture_id(void* stream) {
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  TANDEM_CUDA_CALL(cudaStreamIsCapturing(as_stream(stream), &status));
-  return status != cudaStreamCaptureStatusNone;
+  unsigned long long id = 0;
+  TANDEM_CUDA_CALL(cudaStreamGetCaptureInfo(as_stream(stream), &status, &id));
+  return status == cudaStreamCaptureStatusNone ? 0 : id;
 }
 
 void Graph::begin(void* stream) {

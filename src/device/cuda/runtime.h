@@ -54,8 +54,11 @@ void destroy_stream(int device, void* stream) noexcept;
 void synchronize(int device, void* stream);
 /// Whether all that was queued is done. Throws what went wrong in it.
 bool is_done(int device, void* stream);
-/// Whether what is queued now is recorded into a graph instead.
-bool is_capturing(void* stream);
+/// Of the recording into a graph that takes what is queued now: above 0, and another for each. 0: it is not recorded.
+unsigned long long capture_id(void* stream);
+inline bool is_capturing(void* stream) {
+  return capture_id(stream) != 0;
+}
 
 /// What was queued on `stream` from begin_capture on, as something that launches at once.
 class Graph {
