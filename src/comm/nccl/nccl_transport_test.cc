@@ -1,34 +1,16 @@
 // The contract suite on "nccl". NCCL puts one rank on a GPU, so worlds larger than the machine are skipped.
 #include "comm/communicator_contract.h"
-#include "comm/nccl/nccl_api.h"
+#include "comm/gpu/test_machines.h"
 
 namespace tandem::contract {
 namespace {
 
-std::vector<Device> devices_of(int world_size) {
-  std::vector<Device> devices;
-  for (int r = 0; r < world_size; ++r) devices.push_back({DeviceKind::kCuda, r});
-  return devices;
-}
-
-std::string why_skipped(int world_size) {
-  if (const int num_devices = cuda::num_devices(); num_devices < world_size) {
-    return format("needs {} GPUs, here are {}", world_size, num_devices);
-  }
-  try {
-    nccl();
-    return "";
-  } catch (const Error& error) {
-    return error.what();
-  }
-}
-
 std::vector<Case> nccl_cases() {
   std::vector<Case> cases = contract_cases("nccl", false, [] {
-    return std::make_unique<ThreadRig>("nccl", [](int rank) { return Stream::cuda(rank); }, devices_of);
+    return std::make_unique<ThreadRig>("nccl", [](int rank) { return Stream::cuda(rank); }, devices_of_ranks);
   });
   for (Case& value : cases) {
-    value.why_skipped = [world_size = value.world_size] { return why_skipped(world_size); };
+    value.why_skipped = [world_size = value.world_size] { return why_no_nccl(world_size); };
   }
   return cases;
 }
@@ -38,10 +20,10 @@ INSTANTIATE_TEST_SUITE_P(Nccl, CommunicatorContract, testing::ValuesIn(nccl_case
 class NcclCommunicator : public testing::Test {
  protected:
   void SetUp() override {
-    if (const std::string reason = why_skipped(kWorldSize); !reason.empty()) GTEST_SKIP() << reason;
+    if (const std::string reason = why_no_nccl(kWorldSize); !reason.empty()) GTEST_SKIP() << reason;
   }
   static std::vector<Outcome> run(const GroupOptions& options, const Body& body) {
-    ThreadRig rig("nccl", [](int rank) { return Stream::cuda(rank); }, devices_of);
+    ThreadRig rig("nccl", [](int rank) { return Stream::cuda(rank); }, devices_of_ranks);
     return rig.run(options, body, {});
   }
   static constexpr int kWorldSize = 2;
@@ -60,7 +42,7 @@ TEST_F(NcclCommunicator, TwoRanksOnOneGpuAreRefused) {
 }
 
 TEST_F(NcclCommunicator, OneThreadMayMakeAllRanksOneAfterTheOther) {
-  const Group group({.world_size = kWorldSize, .devices = devices_of(kWorldSize)});
+  const Group group({.world_size = kWorldSize, .devices = devices_of_ranks(kWorldSize)});
   std::vector<std::unique_ptr<Communicator>> comms;
   for (int r = 0; r < kWorldSize; ++r) comms.push_back(make_communicator("nccl", group, r));
   std::vector<std::jthread> threads;
