@@ -240,8 +240,10 @@ void FailureOnGpus::check(const std::vector<End>& ends, std::int64_t count) cons
 
 TEST_P(FailureOnGpus, IsNamedOnEveryRankAndANewGroupWorks) {
   // In one shot, in two, and in rings; what is no multiple of the number of ranks leaves some with less to do.
+  std::vector<std::int64_t> counts = {576, 200'003, 2'000'003};
+  if (GetParam().fault == Fault::kThrows) counts = {576};  // nobody looks at what is waited for
   RankTeam team(options());
-  for (const std::int64_t count : {576, 200'003, 2'000'003}) {
+  for (const std::int64_t count : counts) {
     SCOPED_TRACE(format("{} elements", count));
     const std::int64_t other = count == 576 ? 40'001 : 576;
     check(fail_once(team, count, other), count);
@@ -254,6 +256,43 @@ TEST_P(FailureOnGpus, IsNamedOnEveryRankAndANewGroupWorks) {
         perform(context.comm, context.stream, {.op = Op::kAllReduce, .count = elements});
       }
     }));
+  }
+}
+
+// Its own thread does not look at the stream, and where there are no peers its GPU can tell no other.
+TEST(KernelThatGivesUp, IsNoticedByAnotherRanksThread) {
+  if (cuda::num_devices() < 2) GTEST_SKIP() << "needs 2 GPUs, here are " << cuda::num_devices();
+  for (const char* backend : {"native", "p2p"}) {
+    SCOPED_TRACE(backend);
+    RankTeamOptions options{.world_size = 2, .backend = backend, .timeout = 500ms};
+    options.devices = devices_of_ranks(2);
+    RankTeam team(options);
+    Stall stall(options.devices);
+    Meeting ready;
+    double seconds = 0;
+    std::string message;
+    EXPECT_ANY_THROW(team.run([&](RankContext& context) {
+      const Array x(context.stream, DType::kF32, 576);
+      context.stream.synchronize();
+      ready.meet(context.comm);
+      const Clock::time_point start = Clock::now();
+      if (context.rank == 0) {
+        context.comm.all_reduce(context.stream, x.tensor());
+        while (!context.comm.group().aborted() && seconds_since(start) < 5) std::this_thread::sleep_for(1ms);
+        seconds = seconds_since(start);
+      } else {
+        stall.queue(context.stream);
+      }
+      try {
+        context.comm.synchronize(context.stream);
+      } catch (const Error& error) {
+        if (context.rank == 1) message = error.what();
+        stall.release();
+        throw;
+      }
+    }));
+    EXPECT_LT(seconds, 1);
+    EXPECT_NE(message.find("timed out after 0.5 s: rank 0 waits for rank 1\n"), std::string::npos) << message;
   }
 }
 
