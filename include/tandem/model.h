@@ -24,7 +24,7 @@ struct ModelOptions {
   int tp_size = 0;                        ///< number of ranks, 1 to 16; 0: as many as devices, else 1
   int max_batch_size = 1;                 ///< sequences in one step, at most
   std::int64_t max_seq_len = 0;           ///< tokens of one sequence; 0: the model's own limit, at most 4096
-  std::int64_t shbuf_size = 0;            ///< bytes of a rank's communication workspace; 0: chosen by the back-end
+  std::int64_t shbuf_size = 0;            ///< bytes of a rank's communication workspace on GPUs; 0: chosen
   int threads = 0;                        ///< threads over all ranks; 0: one a core
   double timeout_s = 10;                  ///< longest wait of a rank for another
   std::function<void(const LoadProgress&)> on_progress =

@@ -156,6 +156,7 @@ int bench_comm_command(const BenchCommOptions& options, const Settings& settings
   parameters.calls = options.calls;
   parameters.samples = options.samples;
   parameters.timeout_s = settings.number("timeout");
+  parameters.inbox_bytes = p2p_buffer_bytes(settings, parameters.devices.size());
   const auto world_size = static_cast<int>(parameters.devices.size());
   const std::string command =
       with_settings(format("tandem bench comm --op {} --sizes {} --dtype {} --calls {} --samples {}{}{}",

@@ -91,7 +91,8 @@ struct CommandLine {
         ->allow_extra_args(false);
     command.add_flag("--ignore-eos", run.ignore_eos, "go on past the model's end of text");
     command.add_flag("--json", run.json, "print a report instead of the text");
-    add_settings(command, flags, {"tp", "tp_backend", "devices", "threads", "max_seq_len", "timeout", "log_level"});
+    add_settings(command, flags,
+                 {"tp", "tp_backend", "devices", "threads", "max_seq_len", "timeout", "p2p_buffer_size", "log_level"});
   }
 
   void add_check() {
@@ -119,7 +120,8 @@ struct CommandLine {
     command.add_option("--batch", bench.batch, "sequences decoded together (1)")->check(CLI::Range(1, 1024));
     command.add_option("--samples", bench.samples, "repeats of each measurement (5)")->check(CLI::Range(1, 1000));
     command.add_option("--json", bench.json_file, "append the result to FILE as lines of JSON; -: stdout");
-    add_settings(command, flags, {"tp", "tp_backend", "devices", "threads", "max_seq_len", "timeout", "log_level"});
+    add_settings(command, flags,
+                 {"tp", "tp_backend", "devices", "threads", "max_seq_len", "timeout", "p2p_buffer_size", "log_level"});
     add_bench_comm(group);
   }
 
@@ -141,14 +143,15 @@ struct CommandLine {
         ->check(CLI::Range(1, 100000));
     command.add_option("--json", bench_comm.json_file, "append the result to FILE as lines of JSON; -: stdout");
     command.add_option("--plot", bench_comm.plot_file, "picture of latency against size, an SVG (needs gnuplot)");
-    add_settings(command, flags, {"tp", "tp_backend", "devices", "timeout", "log_level"});
+    add_settings(command, flags, {"tp", "tp_backend", "devices", "timeout", "p2p_buffer_size", "log_level"});
   }
 
   void add_config() {
     CLI::App& group = *app.add_subcommand("config", "settings")->require_subcommand(1);
     CLI::App& command = *(config_show_command = group.add_subcommand("show", "every setting, its value and origin"));
     command.add_flag("--json", config_json, "print JSON");
-    add_settings(command, flags, {"tp", "tp_backend", "devices", "threads", "max_seq_len", "timeout", "log_level"});
+    add_settings(command, flags,
+                 {"tp", "tp_backend", "devices", "threads", "max_seq_len", "timeout", "p2p_buffer_size", "log_level"});
   }
 
   bool wants_json() const { return run.json || check.json || config_json; }

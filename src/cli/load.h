@@ -1,6 +1,7 @@
 #pragma once
 // Loading a model as the commands do it: settings to options, progress bar, Ctrl-C.
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -10,6 +11,10 @@
 #include "tandem/model.h"
 
 namespace tandem::cli {
+
+/// p2p_buffer_size, 0 where it is not set. Throws kInvalidArgument, naming its origin, when it is too small for so many
+/// ranks.
+std::int64_t p2p_buffer_bytes(const Settings& settings, std::size_t world_size);
 
 ModelOptions model_options(const std::string& model, const Settings& settings);
 

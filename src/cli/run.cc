@@ -13,7 +13,7 @@
 #include "cli/console.h"
 #include "cli/load.h"
 #include "cli/output.h"
-#include "diagnose/process_memory.h"
+#include "device/cpu/process_memory.h"
 #include "model/model_runtime.h"
 #include "tandem/chat.h"
 #include "tandem/generator.h"

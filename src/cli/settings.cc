@@ -26,7 +26,7 @@ constexpr SettingRow kTable[] = {
     {"timeout", SettingType::kNumber, "10", "TANDEM_TIMEOUT", "",
      "seconds that a rank waits for another before it gives up"},
     {"p2p_buffer_size", SettingType::kBytes, "", "TANDEM_P2P_BUFFER_SIZE", "EXLLAMA_P2P_BUFFER_SIZE",
-     "bytes of a rank's communication workspace (suffix K, M or G); CPU ranks need none"},
+     "bytes of a rank's inbox in p2p and native (suffix K, M or G), taken on its GPU or host; 0: chosen"},
     {"p2p_verbose", SettingType::kBool, "0", "TANDEM_P2P_VERBOSE", "EXLLAMA_P2P_VERBOSE",
      "1: log every collective call"},
     {"master_addr", SettingType::kString, "127.0.0.1", "TANDEM_MASTER_ADDR", "EXLLAMA_MASTER_ADDR",
@@ -132,7 +132,8 @@ std::span<const SettingRow> setting_table() {
 }
 
 std::string flag_of(const SettingRow& row) {
-  if (row.name.starts_with("master_") || row.name.starts_with("p2p_")) return "";
+  constexpr std::string_view kWithout[] = {"p2p_verbose", "master_addr", "master_port"};
+  if (std::find(std::begin(kWithout), std::end(kWithout), row.name) != std::end(kWithout)) return "";
   std::string flag = "--" + std::string(row.name);
   std::replace(flag.begin(), flag.end(), '_', '-');
   return flag;

@@ -94,6 +94,8 @@ TEST_F(SettingsFile, BytesTakeASuffixAndDoNotOverflow) {
   EXPECT_EQ(bytes({{"TANDEM_P2P_BUFFER_SIZE", "16M"}}), 16 << 20);
   EXPECT_THROW(bytes({{"TANDEM_P2P_BUFFER_SIZE", "9999999999999G"}}), Error);
   EXPECT_THROW(bytes({{"TANDEM_P2P_BUFFER_SIZE", "-1"}}), Error);
+  EXPECT_EQ(Settings({{"p2p_buffer_size", "8M"}}, env(none), path_).value("p2p_buffer_size").origin,
+            "flag --p2p-buffer-size");
 }
 
 TEST(UserFolder, IsAbsoluteOrNone) {

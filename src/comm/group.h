@@ -23,6 +23,7 @@ struct GroupOptions {
   bool shared_devices = false;  ///< ranks may share a GPU, for tests of many ranks on few
   /// What back-ends are chosen and trusted by; null: what this process finds out about the devices, once.
   std::shared_ptr<const MachineSnapshot> machine = nullptr;
+  std::int64_t inbox_bytes = 0;  ///< of each rank, in p2p and native: see plan_rooms; 0: chosen
   int num_threads = 0;  ///< that work for the ranks, all together; 0: one a rank. Ranks poll only if all have a core
   std::uint32_t first_generation =
       0;  ///< where call counters start; calls are reported from 1. Tests start at the wrap.

@@ -70,6 +70,7 @@ struct RankTeam::Impl {
                        .devices = options.devices,
                        .shared_devices = options.shared_devices,
                        .machine = options.machine,
+                       .inbox_bytes = options.inbox_bytes,
                        .num_threads = num_threads()});
     std::vector<std::unique_ptr<Communicator>> comms;
     for (int r = 0; r < options.world_size; ++r) comms.push_back(make_communicator(options.backend, fresh, r));

@@ -21,6 +21,7 @@ struct RankTeamOptions {
   bool shared_devices = false;                                  ///< see GroupOptions
   std::chrono::nanoseconds timeout = std::chrono::seconds(10);  ///< of every wait for a peer inside a collective
   std::shared_ptr<const MachineSnapshot> machine = nullptr;     ///< see GroupOptions
+  std::int64_t inbox_bytes = 0;                                 ///< see GroupOptions
 };
 
 /// What a rank works with; valid during one run.

@@ -117,7 +117,8 @@ std::vector<BenchCommRow> bench_comm(const BenchCommParameters& parameters,
           RankTeamOptions{.world_size = world_size,
                           .backend = backend,
                           .devices = cpu ? std::vector<Device>{} : parameters.devices,
-                          .timeout = std::chrono::nanoseconds(static_cast<std::int64_t>(parameters.timeout_s * 1e9))});
+                          .timeout = std::chrono::nanoseconds(static_cast<std::int64_t>(parameters.timeout_s * 1e9)),
+                          .inbox_bytes = parameters.inbox_bytes});
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::kInvalidArgument) throw;
       add({.backend = backend, .error = error.what()});

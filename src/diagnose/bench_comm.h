@@ -21,6 +21,7 @@ struct BenchCommParameters {
   int calls = 50;     ///< of a sample; fewer where they would take long
   int samples = 20;
   double timeout_s = 10;
+  std::int64_t inbox_bytes = 0;  ///< see GroupOptions
 };
 
 struct BenchCommRow {

@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "diagnose/process_memory.h"
+#include "device/cpu/process_memory.h"
 #include "model/model_runtime.h"
 
 namespace tandem {

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "comm/communicator.h"
 #include "comm/device_list.h"
+#include "comm/push/push_plan.h"
 #include "model/rope.h"
 
 namespace tandem {
@@ -113,6 +114,7 @@ ModelRuntime::ModelRuntime(OpenedModel opened, const ModelOptions& options) : op
   }
   const int threads =
       options.threads > 0 ? options.threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  if (options.shbuf_size > 0) check_inbox_bytes("shbuf_size", options.shbuf_size, world_size);
   plan_ = opened_.shard_plan(world_size);
   info_ = {.name = opened_.name,
            .architecture = config.architecture,
@@ -136,7 +138,8 @@ ModelRuntime::ModelRuntime(OpenedModel opened, const ModelOptions& options) : op
       RankTeamOptions{.world_size = world_size,
                       .threads_per_rank = info_.threads_per_rank,
                       .backend = info_.backend,
-                      .timeout = std::chrono::nanoseconds(static_cast<std::int64_t>(timeout_s * 1e9))});
+                      .timeout = std::chrono::nanoseconds(static_cast<std::int64_t>(timeout_s * 1e9)),
+                      .inbox_bytes = options.shbuf_size});
   load(options);
 }
 

@@ -262,6 +262,23 @@ class Arguments(CliTest):
         self.refuse("config", "show", env={"TANDEM_THREADS": "many"}, says=["TANDEM_THREADS", "many"])
         self.refuse("config", "show", env={"EXLLAMA_P2P_BUFFER_SIZE": "-5"}, says=["EXLLAMA_P2P_BUFFER_SIZE"])
 
+    def test_buffer_sizes(self):
+        bench = ("bench", "comm", "--devices", "cpu", "--tp", "3", "--sizes", "1K", "--calls", "1", "--samples", "1")
+        for text in ("many", "-5", "1.5M", "9999999999999G"):
+            for command in (("run", GGUF, *RUN), bench):
+                with self.subTest(text=text, command=command[0]):
+                    self.refuse(*command, env={"EXLLAMA_P2P_BUFFER_SIZE": text},
+                                says=[f'environment EXLLAMA_P2P_BUFFER_SIZE: p2p_buffer_size is "{text}"'])
+                    self.refuse(*command, f"--p2p-buffer-size={text}", says=["flag --p2p-buffer-size", text])
+        small = "p2p_buffer_size is 4096 bytes, and 3 ranks need "
+        for command in (("run", GGUF, *RUN, "--tp", "3"), ("check", GGUF, "--tp", "3"), bench):
+            self.refuse(*command, env={"TANDEM_P2P_BUFFER_SIZE": "4K"}, says=["environment TANDEM_P2P_BUFFER_SIZE: " + small])
+        self.refuse(*bench, "--p2p-buffer-size", "4096", says=["flag --p2p-buffer-size: " + small])
+        # The guide's own values.
+        for size in ("16777216", "134217728"):
+            result = tandem(*bench, env={"EXLLAMA_P2P_BUFFER_SIZE": size})
+            self.assertEqual(result.returncode, 0, result.stderr)
+
     def test_variable_that_is_not_utf8(self):
         shown = tandem("config", "show", "--json", env={"TANDEM_MASTER_ADDR": os.fsdecode(b"caf\xe9")})
         self.assertEqual(shown.returncode, 0, shown.stderr)

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "comm/protocol/packets.h"
+#include "device/cpu/process_memory.h"
 #include "device/cuda/cuda_check.h"
 #include "device/stream.h"
 
@@ -23,7 +24,8 @@ std::size_t own_bytes(const InboxLayout& layout) {
 PushGroup::PushGroup(const GroupOptions& options, const GpuGroup& gpus, InboxPlace place) {
   const int world_size = options.world_size;
   for (int r = 0; r < world_size; ++r) devices_.push_back(gpus.device(r));
-  limits_ = {.world_size = world_size, .max_blocks = 1 << 20, .rooms = plan_rooms(world_size, place)};
+  limits_ = {
+      .world_size = world_size, .max_blocks = 1 << 20, .rooms = plan_rooms(world_size, place, options.inbox_bytes)};
   for (const int device : devices_) {
     const auto ranks_here = static_cast<int>(std::count(devices_.begin(), devices_.end(), device));
     // A kernel's blocks may wait beside those of the kernel before, and among ranks that share a GPU take the room of
@@ -34,6 +36,7 @@ PushGroup::PushGroup(const GroupOptions& options, const GpuGroup& gpus, InboxPla
   const InboxLayout layout(world_size, limits_.rooms);
   const auto inbox_bytes = static_cast<std::size_t>(layout.bytes());
   const bool peers = place == InboxPlace::kPeerMemory;
+  check_memory(layout.bytes(), peers);
   for (const int device : devices_) {
     if (peers) {
       for (const int other : devices_) {
@@ -77,6 +80,19 @@ PushGroup::PushGroup(const GroupOptions& options, const GpuGroup& gpus, InboxPla
   }
   log(LogLevel::kDebug, Subsystem::kComm, "{}: {} ranks, {} bytes of inbox each, up to {} blocks",
       peers ? "p2p" : "native", world_size, inbox_bytes, limits_.max_blocks);
+}
+
+// Before anything is taken: half of the ranks' inboxes are no use, and a host that swaps is none either.
+void PushGroup::check_memory(std::int64_t inbox_bytes, bool peers) const {
+  if (!peers) {
+    const std::uint64_t available = available_memory();
+    if (available > 0) check_memory_for_inboxes("the host", limits_.world_size, inbox_bytes, available);
+    return;
+  }
+  for (const int device : devices_) {
+    const auto ranks_here = static_cast<int>(std::count(devices_.begin(), devices_.end(), device));
+    check_memory_for_inboxes(format("cuda:{}", device), ranks_here, inbox_bytes, cuda::free_bytes(device));
+  }
 }
 
 // All memory is zero. Counters begin at `start`, and sentinel areas with the sentinel everywhere.

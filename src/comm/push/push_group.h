@@ -12,7 +12,8 @@ namespace tandem {
 
 class PushGroup final : public BackendState {
  public:
-  /// Throws kUnsupported when a GPU cannot map another's memory.
+  /// Throws kUnsupported when a GPU cannot map another's memory, kOutOfMemory when one has not enough, and as
+  /// plan_rooms() does.
   PushGroup(const GroupOptions& options, const GpuGroup& gpus, InboxPlace place);
   ~PushGroup() override;
   /// Poisons every rank: kernels that wait leave at their next look, kernels yet to start when they start. Host words
@@ -24,6 +25,7 @@ class PushGroup final : public BackendState {
   const PushRank& rank(int r) const { return ranks_[static_cast<std::size_t>(r)]; }
 
  private:
+  void check_memory(std::int64_t inbox_bytes, bool peers) const;
   void set_up(int r, int device, std::uint32_t start);
 
   PushLimits limits_;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/error.h"
+
 namespace tandem {
 namespace {
 
@@ -15,6 +17,11 @@ constexpr std::int64_t kHostRingBytes = std::int64_t{16} << 20;
 constexpr int kHostRingBlocks = 64;
 // Packs.
 constexpr std::int64_t kOneShotRoom = 64 * 1024, kTaggedRoom = 32 * 1024, kTwoShotRoom = 256 * 1024;
+constexpr std::int64_t kTaggedChunk = 512;
+// Of an inbox that a user wants small: the fence of a chunk of 8 KB takes longer than its bytes already, and 16 blocks
+// still fill a link of PCIe.
+constexpr std::int64_t kSmallChunk = 512;
+constexpr int kFewRingBlocks = 16;
 
 constexpr int kThreads = 512;                           // of a block that moves a stripe
 constexpr int kPacketThreads = 256;                     // of one whose lanes move a pack each: fewer start sooner
@@ -26,6 +33,17 @@ constexpr std::int64_t kOneShotPacks = 32 * 1024;
 
 std::int64_t in_packs(std::int64_t bytes) {
   return (bytes + kPackBytes - 1) / kPackBytes;
+}
+
+// Every algorithm works, none of them well. A pack for each of 16 ranks fits into every area, so that no plan has to
+// look for shares that are empty.
+Rooms least_rooms(int world_size) {
+  return {.one_shot_tagged = 64,
+          .one_shot_sentinel = 64,
+          .two_shot_sentinel = std::max(1, 64 / world_size),
+          .ring_tagged = 32,
+          .ring_bulk = 64,
+          .ring_blocks = 4};
 }
 
 struct Grid {
@@ -46,16 +64,57 @@ Grid block_a_stripe(const PushLimits& limits, std::int64_t packs) {
 
 }  // namespace
 
-Rooms plan_rooms(int world_size, InboxPlace place) {
+Rooms plan_rooms(int world_size, InboxPlace place, std::int64_t inbox_bytes) {
   const bool peers = place == InboxPlace::kPeerMemory;
   Rooms rooms;
   rooms.one_shot_tagged = kTaggedRoom / std::max(1, world_size - 1);
   rooms.one_shot_sentinel = kOneShotRoom / std::max(1, world_size - 1);
   rooms.two_shot_sentinel = kTwoShotRoom / world_size;
-  rooms.ring_tagged = 512;
+  rooms.ring_tagged = kTaggedChunk;
   rooms.ring_blocks = world_size > 4 ? 32 : peers ? 128 : kHostRingBlocks;
   rooms.ring_bulk = (peers ? kRingBytes : kHostRingBytes) / (kPackBytes * kRingSlots * world_size * rooms.ring_blocks);
+  if (inbox_bytes == 0) return rooms;
+  check_inbox_bytes("the inbox", inbox_bytes, world_size);
+
+  // Rings of small chunks, then few rings, then small packet areas, then the least of everything.
+  const Rooms least = least_rooms(world_size);
+  rooms.ring_bulk = kSmallChunk;
+  const auto fits = [&] { return InboxLayout(world_size, rooms).bytes() <= inbox_bytes; };
+  const auto halve = [&](auto& room, auto down_to) {
+    while (room > down_to && !fits()) room = std::max(room / 2, down_to);
+  };
+  halve(rooms.ring_blocks, std::min(rooms.ring_blocks, kFewRingBlocks));
+  halve(rooms.ring_tagged, least.ring_tagged);
+  while (!fits() && rooms.two_shot_sentinel > least.two_shot_sentinel) {
+    rooms.two_shot_sentinel = std::max(rooms.two_shot_sentinel / 2, least.two_shot_sentinel);
+    rooms.one_shot_sentinel = std::max(rooms.one_shot_sentinel / 2, least.one_shot_sentinel);
+    rooms.one_shot_tagged = std::max(rooms.one_shot_tagged / 2, least.one_shot_tagged);
+  }
+  if (!fits()) rooms = least;
+  rooms.ring_bulk = 0;
+  const std::int64_t rest = inbox_bytes - InboxLayout(world_size, rooms).bytes();
+  rooms.ring_bulk = rest / (std::int64_t{kPackBytes} * kRingSlots * world_size * rooms.ring_blocks);
   return rooms;
+}
+
+std::int64_t least_inbox_bytes(int world_size) {
+  return InboxLayout(world_size, least_rooms(world_size)).bytes();
+}
+
+void check_inbox_bytes(std::string_view name, std::int64_t inbox_bytes, int world_size) {
+  const std::int64_t least = least_inbox_bytes(world_size);
+  if (inbox_bytes >= least) return;
+  fail_with_hint(ErrorKind::kInvalidArgument,
+                 format("{} is {} bytes, and {} ranks need {} at least", name, inbox_bytes, world_size, least),
+                 format("use {}K or more, or leave it out", (least + 1023) / 1024));
+}
+
+void check_memory_for_inboxes(std::string_view place, int inboxes, std::int64_t inbox_bytes, std::uint64_t free_bytes) {
+  if (static_cast<std::uint64_t>(inbox_bytes) <= free_bytes / static_cast<std::uint64_t>(inboxes)) return;
+  fail_with_hint(ErrorKind::kOutOfMemory,
+                 format("{}: {} of {} bytes wanted for messages of other ranks, {} bytes are free", place,
+                        inboxes == 1 ? "an inbox" : format("{} inboxes", inboxes), inbox_bytes, free_bytes),
+                 "use a smaller --p2p-buffer-size, or end what else takes memory there");
 }
 
 AllReducePlan plan_all_reduce(const PushLimits& limits, DType dtype, std::int64_t bytes) {

@@ -2,6 +2,9 @@
 // Which algorithm carries a call, and in how many blocks: a pure function of what is the same on all ranks, so that all
 // choose alike without a word.
 
+#include <cstdint>
+#include <string_view>
+
 #include "base/dtype.h"
 #include "comm/push/push_kernels.h"
 
@@ -13,8 +16,17 @@ enum class InboxPlace {
   kHostMemory,  ///< in pinned host memory (native): needs no peer access
 };
 
-/// Of every inbox: how much memory p2p and native take.
-Rooms plan_rooms(int world_size, InboxPlace place);
+/// Of every inbox: how much memory p2p and native take. `inbox_bytes` (0: chosen) is not exceeded, and used up to a
+/// pack a chunk: what a smaller inbox lacks is taken from the rings first, whose chunks get smaller, then from the
+/// packets; what a larger one has more goes to the rings. Throws as check_inbox_bytes().
+Rooms plan_rooms(int world_size, InboxPlace place, std::int64_t inbox_bytes = 0);
+
+/// The smallest inbox, some hundred KB.
+std::int64_t least_inbox_bytes(int world_size);
+/// Throws kInvalidArgument for an inbox below that; `name` is what the user calls it, "shbuf_size".
+void check_inbox_bytes(std::string_view name, std::int64_t inbox_bytes, int world_size);
+/// Throws kOutOfMemory if `inboxes` of so many bytes are larger than what is free in `place`: "cuda:1".
+void check_memory_for_inboxes(std::string_view place, int inboxes, std::int64_t inbox_bytes, std::uint64_t free_bytes);
 
 struct PushLimits {
   int world_size = 1;

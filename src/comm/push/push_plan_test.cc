@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
-#include "base/format.h"
+#include <vector>
+
+#include "base/error.h"
 
 namespace tandem {
 namespace {
@@ -12,13 +14,20 @@ std::int64_t packs_of(std::int64_t bytes) {
   return (bytes + kPackBytes - 1) / kPackBytes;
 }
 
+// Chosen, the least, and what a user may name.
+std::vector<std::int64_t> inbox_sizes(int world_size) {
+  return {0, least_inbox_bytes(world_size), std::int64_t{1} << 20, std::int64_t{16} << 20, std::int64_t{1} << 30};
+}
+
 template <class Body>
 void for_each_call(const Body& body) {
   for (const InboxPlace place : {InboxPlace::kPeerMemory, InboxPlace::kHostMemory}) {
     for (int world_size = 2; world_size <= kMaxWorldSize; ++world_size) {
-      for (const int max_blocks : {1, 7, 132}) {  // ranks that share a GPU have few
-        const PushLimits limits{world_size, max_blocks, plan_rooms(world_size, place)};
-        for (std::int64_t bytes = 1; bytes <= std::int64_t{1} << 30; bytes = bytes * 5 / 3 + 1) body(limits, bytes);
+      for (const std::int64_t inbox_bytes : inbox_sizes(world_size)) {
+        for (const int max_blocks : {1, 7, 132}) {  // ranks that share a GPU have few
+          const PushLimits limits{world_size, max_blocks, plan_rooms(world_size, place, inbox_bytes)};
+          for (std::int64_t bytes = 1; bytes <= std::int64_t{1} << 30; bytes = bytes * 5 / 3 + 1) body(limits, bytes);
+        }
       }
     }
   }
@@ -80,6 +89,65 @@ TEST(PushPlan, RowsFitIntoTheirInboxes) {
       EXPECT_TRUE(!plan_rows(limits, rows, row_packs) || rows * row_packs <= limits.rooms.one_shot_sentinel);
     }
   });
+}
+
+TEST(PushPlan, AnInboxIsAsLargeAsItsUserSays) {
+  for (const InboxPlace place : {InboxPlace::kPeerMemory, InboxPlace::kHostMemory}) {
+    for (int world_size = 1; world_size <= kMaxWorldSize; ++world_size) {
+      const Rooms chosen = plan_rooms(world_size, place);
+      for (std::int64_t bytes = least_inbox_bytes(world_size); bytes <= std::int64_t{4} << 30;
+           bytes = bytes * 9 / 8 + 5) {
+        SCOPED_TRACE(format("{} ranks, {} bytes", world_size, bytes));
+        const Rooms rooms = plan_rooms(world_size, place, bytes);
+        const InboxLayout layout(world_size, rooms);
+        EXPECT_LE(layout.bytes(), bytes);
+        EXPECT_GT(layout.bytes(), bytes - layout.ring_bulk.num_slots * kPackBytes) << "a larger chunk would fit";
+        EXPECT_GE(rooms.ring_bulk, 64);
+        for (const auto room :
+             {&Rooms::one_shot_tagged, &Rooms::one_shot_sentinel, &Rooms::two_shot_sentinel, &Rooms::ring_tagged}) {
+          EXPECT_GE(rooms.*room, 1);
+          EXPECT_LE(rooms.*room, chosen.*room) << "what is left goes to the rings";
+        }
+        const bool smaller_packets = rooms.two_shot_sentinel < chosen.two_shot_sentinel;
+        EXPECT_TRUE(!smaller_packets || rooms.ring_blocks <= 16) << "rings give first";
+      }
+    }
+  }
+}
+
+TEST(PushPlan, AMegabyteIsEnoughForAnyWorld) {
+  for (int world_size = 1; world_size <= kMaxWorldSize; ++world_size) {
+    EXPECT_LE(least_inbox_bytes(world_size), 1 << 20) << world_size;
+    EXPECT_GE(least_inbox_bytes(world_size), 32 << 10) << world_size;
+  }
+}
+
+TEST(PushPlan, AnInboxThatIsTooSmallIsRefusedWithTheLeast) {
+  const std::int64_t least = least_inbox_bytes(5);
+  EXPECT_NO_THROW(plan_rooms(5, InboxPlace::kPeerMemory, least));
+  try {
+    plan_rooms(5, InboxPlace::kPeerMemory, least - 1);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kInvalidArgument);
+    EXPECT_EQ(error.what(), format("the inbox is {} bytes, and 5 ranks need {} at least", least - 1, least));
+    EXPECT_EQ(error.hint(), format("use {}K or more, or leave it out", (least + 1023) / 1024));
+  }
+  EXPECT_THROW(plan_rooms(2, InboxPlace::kHostMemory, -1), Error);
+}
+
+TEST(PushPlan, InboxesLargerThanWhatIsFreeAreRefused) {
+  const std::int64_t gigabyte = 1 << 30;
+  EXPECT_NO_THROW(check_memory_for_inboxes("cuda:1", 2, gigabyte, 2 << 30));
+  try {
+    check_memory_for_inboxes("cuda:1", 2, gigabyte, (2ull << 30) - 1);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kOutOfMemory);
+    EXPECT_EQ(std::string(error.what()),
+              "cuda:1: 2 inboxes of 1073741824 bytes wanted for messages of other ranks, 2147483647 bytes are free");
+    EXPECT_NE(error.hint(), "");
+  }
 }
 
 // Users of 24 GB cards look at this.

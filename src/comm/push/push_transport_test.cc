@@ -2,6 +2,7 @@
 // which no user may.
 #include "comm/communicator_contract.h"
 #include "comm/gpu/test_machines.h"
+#include "comm/push/push_plan.h"
 
 namespace tandem::contract {
 namespace {
@@ -13,8 +14,56 @@ std::vector<Case> gpu_cases(const std::string& backend, const ThreadRig::Machine
   });
 }
 
+/// Ranks with inboxes of one size.
+class InboxRig final : public Rig {
+ public:
+  InboxRig(std::unique_ptr<Rig> rig, std::function<std::int64_t(int world_size)> inbox_bytes)
+      : rig_(std::move(rig)), inbox_bytes_(std::move(inbox_bytes)) {}
+  std::vector<Outcome> run(const GroupOptions& wanted, const Body& body,
+                           const std::function<void(const Group&)>& meanwhile) override {
+    GroupOptions options = wanted;
+    options.inbox_bytes = inbox_bytes_(options.world_size);
+    return rig_->run(options, body, meanwhile);
+  }
+
+ private:
+  std::unique_ptr<Rig> rig_;
+  std::function<std::int64_t(int world_size)> inbox_bytes_;
+};
+
+std::vector<Case> least_inbox_cases(const std::string& backend) {
+  std::vector<Case> cases = gpu_cases(backend);
+  for (Case& test : cases) {
+    test.make_rig = [make = test.make_rig] { return std::make_unique<InboxRig>(make(), least_inbox_bytes); };
+  }
+  return cases;
+}
+
+TEST(PushInbox, LargerThanItsDeviceIsRefused) {
+  if (cuda::num_devices() == 0) GTEST_SKIP() << "no GPU";
+  const std::size_t free = cuda::free_bytes(0);
+  for (const char* backend : {"p2p", "native"}) {
+    const Group group({.world_size = 2,
+                       .devices = {{DeviceKind::kCuda, 0}, {DeviceKind::kCuda, 0}},
+                       .shared_devices = true,
+                       .inbox_bytes = std::int64_t{1} << 50});
+    try {
+      make_communicator(backend, group, 0);
+      FAIL() << backend;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kOutOfMemory) << error.what();
+      EXPECT_NE(std::string(error.what()).find("2 inboxes of "), std::string::npos) << error.what();
+    }
+    EXPECT_GE(cuda::free_bytes(0), free / 2) << "nothing was taken";
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(P2p, CommunicatorContract, testing::ValuesIn(gpu_cases("p2p")), contract_case_name);
 INSTANTIATE_TEST_SUITE_P(Native, CommunicatorContract, testing::ValuesIn(gpu_cases("native")), contract_case_name);
+INSTANTIATE_TEST_SUITE_P(P2pLeastInbox, CommunicatorContract, testing::ValuesIn(least_inbox_cases("p2p")),
+                         contract_case_name);
+INSTANTIATE_TEST_SUITE_P(NativeLeastInbox, CommunicatorContract, testing::ValuesIn(least_inbox_cases("native")),
+                         contract_case_name);
 INSTANTIATE_TEST_SUITE_P(Auto, CommunicatorContract,
                          testing::ValuesIn(gpu_cases("auto",
                                                      [](const std::vector<Device>& devices) {

@@ -162,14 +162,20 @@ Pool& pool_of(int device) {
   return pools.try_emplace(device, device).first->second;
 }
 
+std::size_t free_bytes(int device) {
+  const OnDevice current(device);
+  std::size_t free = 0, total = 0;
+  TANDEM_CUDA_CALL(cudaMemGetInfo(&free, &total));
+  return free;
+}
+
 void* allocate(int device, std::size_t bytes) {
   const OnDevice current(device);
   void* data = pool_of(device).allocate(bytes);
   if (data != nullptr) return data;
-  std::size_t free_bytes = 0, total = 0;
-  cudaMemGetInfo(&free_bytes, &total);
-  fail(ErrorKind::kOutOfMemory, "cuda:{}: cannot allocate {} bytes ({} of {} are free)", device, bytes, free_bytes,
-       total);
+  std::size_t free = 0, total = 0;
+  cudaMemGetInfo(&free, &total);
+  fail(ErrorKind::kOutOfMemory, "cuda:{}: cannot allocate {} bytes ({} of {} are free)", device, bytes, free, total);
 }
 
 void release(int device, void* data) noexcept {

@@ -24,6 +24,9 @@ struct DeviceInfo {
 };
 DeviceInfo device_info(int device);
 
+/// Of its memory, what no process has taken.
+std::size_t free_bytes(int device);
+
 /// Whether `from` can map memory of `to`, as the driver claims.
 bool can_access_peer(int from, int to);
 

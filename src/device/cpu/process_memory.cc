@@ -1,4 +1,4 @@
-#include "diagnose/process_memory.h"
+#include "device/cpu/process_memory.h"
 
 #include <fstream>
 #include <string>
