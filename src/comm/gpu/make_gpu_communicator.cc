@@ -26,16 +26,16 @@ void warn_of_blocking_launches() {
   });
 }
 
-std::unique_ptr<GpuTransport> make_transport(std::string_view backend, GpuCommunicator& owner) {
-  if (backend == "p2p") return make_p2p_transport(owner);
+std::unique_ptr<GpuTransport> make_transport(std::string_view backend, GpuCommunicator& owner, const Tuning& tuning) {
+  if (backend == "p2p") return make_p2p_transport(owner, tuning);
   if (backend == "nccl") return make_nccl_transport(owner);
-  return make_native_transport(owner);
+  return make_native_transport(owner, tuning);
 }
 
-/// What the ranks of a group share: the choice, made by the first of them.
+/// What the ranks of a group share: the choice, made by the first of them, and the tuning.
 struct ChosenBackends final : BackendState {
   ChosenBackends(std::string_view wanted, const MachineSnapshot& machine)
-      : choice(choose_backends(machine, wanted)), names(choice.used()) {
+      : choice(choose_backends(machine, wanted)), names(choice.used()), tuning(machine.tuning) {
     const LogLevel level = wanted == "auto" ? LogLevel::kInfo : LogLevel::kDebug;
     for (const std::string& line : choice.log_lines()) log(level, Subsystem::kComm, "{}", line);
   }
@@ -48,6 +48,7 @@ struct ChosenBackends final : BackendState {
 
   Choice choice;
   std::vector<std::string> names;
+  Tuning tuning;
 };
 
 }  // namespace
@@ -75,7 +76,8 @@ std::unique_ptr<Communicator> make_gpu_communicator(std::string_view backend, co
   }
   std::vector<GpuCommunicator::MakeTransport> transports;
   for (const std::string& name : chosen->names) {
-    transports.push_back([name](GpuCommunicator& owner) { return make_transport(name, owner); });
+    transports.push_back(
+        [name, chosen](GpuCommunicator& owner) { return make_transport(name, owner, chosen->tuning); });
   }
   GpuCommunicator::Route route;
   if (transports.size() > 1) {

@@ -21,11 +21,17 @@ std::size_t own_bytes(const InboxLayout& layout) {
 
 }  // namespace
 
-PushGroup::PushGroup(const GroupOptions& options, const GpuGroup& gpus, InboxPlace place) {
+PushGroup::PushGroup(const GroupOptions& options, const GpuGroup& gpus, InboxPlace place, const Tuning& tuning) {
   const int world_size = options.world_size;
+  const std::string_view backend = place == InboxPlace::kPeerMemory ? "p2p" : "native";
   for (int r = 0; r < world_size; ++r) devices_.push_back(gpus.device(r));
-  limits_ = {
-      .world_size = world_size, .max_blocks = 1 << 20, .rooms = plan_rooms(world_size, place, options.inbox_bytes)};
+  // Of a tuning, what does not fit is passed over.
+  const std::int64_t tuned = tuning.inbox_of(backend) >= least_inbox_bytes(world_size) ? tuning.inbox_of(backend) : 0;
+  const std::int64_t asked = options.inbox_bytes != 0 ? options.inbox_bytes : tuned;
+  limits_ = {.world_size = world_size,
+             .max_blocks = 1 << 20,
+             .rooms = plan_rooms(world_size, place, asked),
+             .tuned = tuning.calls_of(backend)};
   for (const int device : devices_) {
     const auto ranks_here = static_cast<int>(std::count(devices_.begin(), devices_.end(), device));
     // A kernel's blocks may wait beside those of the kernel before, and among ranks that share a GPU take the room of
@@ -78,8 +84,8 @@ PushGroup::PushGroup(const GroupOptions& options, const GpuGroup& gpus, InboxPla
     }
     set_up(r, devices_[static_cast<std::size_t>(r)], std::min(options.first_generation, kLastGeneration));
   }
-  log(LogLevel::kDebug, Subsystem::kComm, "{}: {} ranks, {} bytes of inbox each, up to {} blocks",
-      peers ? "p2p" : "native", world_size, inbox_bytes, limits_.max_blocks);
+  log(LogLevel::kDebug, Subsystem::kComm, "{}: {} ranks, {} bytes of inbox each, up to {} blocks, {} tuned sizes",
+      backend, world_size, inbox_bytes, limits_.max_blocks, limits_.tuned.size());
 }
 
 // Before anything is taken: half of the ranks' inboxes are no use, and a host that swaps is none either.

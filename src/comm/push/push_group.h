@@ -12,9 +12,10 @@ namespace tandem {
 
 class PushGroup final : public BackendState {
  public:
+  /// The inboxes are as large as the options say, else as the tuning does.
   /// Throws kUnsupported when a GPU cannot map another's memory, kOutOfMemory when one has not enough, and as
   /// plan_rooms() does.
-  PushGroup(const GroupOptions& options, const GpuGroup& gpus, InboxPlace place);
+  PushGroup(const GroupOptions& options, const GpuGroup& gpus, InboxPlace place, const Tuning& tuning);
   ~PushGroup() override;
   /// Poisons every rank: kernels that wait leave at their next look, kernels yet to start when they start. Host words
   /// alone would do the former, later.

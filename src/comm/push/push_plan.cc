@@ -57,12 +57,94 @@ Grid lane_a_pack(const PushLimits& limits, std::int64_t packs) {
   return {static_cast<int>(std::clamp<std::int64_t>((packs + threads - 1) / threads, 1, limits.max_blocks)), threads};
 }
 
+// Of so many blocks of packets.
+Grid lanes_of(int blocks, std::int64_t packs) {
+  const std::int64_t each = (packs + blocks - 1) / blocks;
+  return {blocks, static_cast<int>(std::clamp<std::int64_t>((each + 31) / 32 * 32, 64,
+                                                            each <= kPacketThreads ? kPacketThreads : kThreads))};
+}
+
 Grid block_a_stripe(const PushLimits& limits, std::int64_t packs) {
   const int most = std::min(limits.rooms.ring_blocks, limits.max_blocks);
   return {static_cast<int>(std::clamp<std::int64_t>((packs + kThreads - 1) / kThreads, 1, most)), kThreads};
 }
 
+bool is_ring(TunedAlgorithm algorithm) {
+  return algorithm == TunedAlgorithm::kRingTagged || algorithm == TunedAlgorithm::kRingBulk;
+}
+
+// The row for a call, if there is one and it fits.
+const TunedCalls* find_tuned(const PushLimits& limits, Collective op, DType dtype, std::int64_t bytes) {
+  for (const TunedCalls& row : limits.tuned) {
+    if (row.op == op && bytes <= row.up_to_bytes) return fits(limits, row, dtype, bytes) ? &row : nullptr;
+  }
+  return nullptr;
+}
+
+AllReduceAlgorithm all_reduce_algorithm(TunedAlgorithm algorithm) {
+  switch (algorithm) {
+    case TunedAlgorithm::kOneShotTagged:
+      return AllReduceAlgorithm::kOneShotTagged;
+    case TunedAlgorithm::kOneShotSentinel:
+      return AllReduceAlgorithm::kOneShotSentinel;
+    case TunedAlgorithm::kTwoShotSentinel:
+      return AllReduceAlgorithm::kTwoShotSentinel;
+    default:
+      return AllReduceAlgorithm::kRingBulk;
+  }
+}
+
+MovePlan tuned_move(const TunedCalls& row, std::int64_t packs) {
+  if (row.algorithm == TunedAlgorithm::kOneShotTagged) {
+    const Grid grid = lanes_of(row.blocks, packs);
+    return {MoveAlgorithm::kOneShotTagged, grid.blocks, grid.threads};
+  }
+  return {row.algorithm == TunedAlgorithm::kRingTagged ? MoveAlgorithm::kRingTagged : MoveAlgorithm::kRingBulk,
+          row.blocks, kThreads};
+}
+
 }  // namespace
+
+bool fits(const PushLimits& limits, const TunedCalls& row, DType dtype, std::int64_t bytes) {
+  const std::int64_t packs = in_packs(bytes);
+  const int most = is_ring(row.algorithm) ? std::min(limits.max_blocks, limits.rooms.ring_blocks) : limits.max_blocks;
+  if (row.blocks < 1 || row.blocks > most) return false;
+  const bool sums = row.op == Collective::kAllReduce;
+  switch (row.algorithm) {
+    case TunedAlgorithm::kBuiltIn:
+      return false;
+    case TunedAlgorithm::kOneShotTagged:
+      return row.op != Collective::kSend && packs <= limits.rooms.one_shot_tagged;
+    case TunedAlgorithm::kOneShotSentinel:
+      return sums && is_float(dtype) && packs <= limits.rooms.one_shot_sentinel;
+    case TunedAlgorithm::kTwoShotSentinel:
+      return sums && is_float(dtype) && packs >= limits.world_size &&
+             packs <= limits.rooms.two_shot_sentinel * limits.world_size;
+    case TunedAlgorithm::kRingTagged:
+      return row.op == Collective::kSend;
+    case TunedAlgorithm::kRingBulk:
+      return !sums || packs >= limits.world_size;
+  }
+  return false;
+}
+
+TunedCalls planned_call(const PushLimits& limits, Collective op, DType dtype, std::int64_t bytes) {
+  TunedCalls call{.op = op, .up_to_bytes = bytes};
+  if (op == Collective::kAllReduce) {
+    constexpr TunedAlgorithm kAlgorithms[] = {TunedAlgorithm::kOneShotTagged, TunedAlgorithm::kOneShotSentinel,
+                                              TunedAlgorithm::kTwoShotSentinel, TunedAlgorithm::kRingBulk};
+    const AllReducePlan plan = plan_all_reduce(limits, dtype, bytes);
+    call.algorithm = kAlgorithms[static_cast<int>(plan.algorithm)];
+    call.blocks = plan.blocks;
+  } else {
+    constexpr TunedAlgorithm kAlgorithms[] = {TunedAlgorithm::kOneShotTagged, TunedAlgorithm::kRingTagged,
+                                              TunedAlgorithm::kRingBulk};
+    const MovePlan plan = op == Collective::kSend ? plan_message(limits, bytes) : plan_move(limits, op, bytes);
+    call.algorithm = kAlgorithms[static_cast<int>(plan.algorithm)];
+    call.blocks = plan.blocks;
+  }
+  return call;
+}
 
 Rooms plan_rooms(int world_size, InboxPlace place, std::int64_t inbox_bytes) {
   const bool peers = place == InboxPlace::kPeerMemory;
@@ -119,6 +201,12 @@ void check_memory_for_inboxes(std::string_view place, int inboxes, std::int64_t 
 
 AllReducePlan plan_all_reduce(const PushLimits& limits, DType dtype, std::int64_t bytes) {
   const std::int64_t packs = in_packs(bytes);
+  if (const TunedCalls* row = find_tuned(limits, Collective::kAllReduce, dtype, bytes)) {
+    const AllReduceAlgorithm algorithm = all_reduce_algorithm(row->algorithm);
+    const bool lanes =
+        algorithm == AllReduceAlgorithm::kOneShotTagged || algorithm == AllReduceAlgorithm::kOneShotSentinel;
+    return {algorithm, row->blocks, lanes ? lanes_of(row->blocks, packs).threads : kThreads};
+  }
   const auto plan = [](AllReduceAlgorithm algorithm, Grid grid) {
     return AllReducePlan{algorithm, grid.blocks, grid.threads};
   };
@@ -144,14 +232,18 @@ bool plan_rows(const PushLimits& limits, std::int64_t rows, std::int64_t row_pac
   return one_shot && packs <= limits.rooms.one_shot_sentinel;
 }
 
-MovePlan plan_move(const PushLimits& limits, std::int64_t bytes) {
+MovePlan plan_move(const PushLimits& limits, Collective op, std::int64_t bytes) {
   const std::int64_t packs = in_packs(bytes);
+  if (const TunedCalls* row = find_tuned(limits, op, DType::kU8, bytes)) return tuned_move(*row, packs);
   const bool one_shot = packs <= limits.rooms.one_shot_tagged;
   const Grid grid = one_shot ? lane_a_pack(limits, packs) : block_a_stripe(limits, packs / 4);
   return {one_shot ? MoveAlgorithm::kOneShotTagged : MoveAlgorithm::kRingBulk, grid.blocks, grid.threads};
 }
 
 MovePlan plan_message(const PushLimits& limits, std::int64_t bytes) {
+  if (const TunedCalls* row = find_tuned(limits, Collective::kSend, DType::kU8, bytes)) {
+    return tuned_move(*row, in_packs(bytes));
+  }
   const bool tagged = bytes <= kTaggedRingBytes;
   const Grid grid = block_a_stripe(limits, in_packs(bytes) / (tagged ? 1 : 4));
   return {tagged ? MoveAlgorithm::kRingTagged : MoveAlgorithm::kRingBulk, grid.blocks, grid.threads};

@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include "base/dtype.h"
 #include "comm/push/push_kernels.h"
+#include "comm/push/tuning.h"
 
 namespace tandem {
 
@@ -32,6 +34,9 @@ struct PushLimits {
   int world_size = 1;
   int max_blocks = 1;  ///< of any kernel: all blocks of all ranks must run at once
   Rooms rooms;
+  /// Of this back-end, by rising bounds. A row that does not fit (rooms, dtype, blocks) is passed over: the built-in
+  /// plan holds.
+  std::vector<TunedCalls> tuned = {};
 };
 
 struct AllReducePlan {
@@ -49,9 +54,14 @@ struct MovePlan {
   int blocks;
   int threads;
 };
-/// Of a collective; `bytes`: the largest message between two ranks.
-MovePlan plan_move(const PushLimits& limits, std::int64_t bytes);
+/// Of all-gather, reduce-scatter, broadcast or gather; `bytes`: the largest message between two ranks.
+MovePlan plan_move(const PushLimits& limits, Collective op, std::int64_t bytes);
 /// Of send and recv.
 MovePlan plan_message(const PushLimits& limits, std::int64_t bytes);
+
+/// Whether the plan of such a call would follow the row, whatever the row's bound: what may be measured.
+bool fits(const PushLimits& limits, const TunedCalls& row, DType dtype, std::int64_t bytes);
+/// What carries such a call.
+TunedCalls planned_call(const PushLimits& limits, Collective op, DType dtype, std::int64_t bytes);
 
 }  // namespace tandem

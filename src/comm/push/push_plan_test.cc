@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -19,14 +21,40 @@ std::vector<std::int64_t> inbox_sizes(int world_size) {
   return {0, least_inbox_bytes(world_size), std::int64_t{1} << 20, std::int64_t{16} << 20, std::int64_t{1} << 30};
 }
 
+constexpr TunedAlgorithm kAlgorithms[] = {TunedAlgorithm::kBuiltIn,         TunedAlgorithm::kOneShotTagged,
+                                          TunedAlgorithm::kOneShotSentinel, TunedAlgorithm::kTwoShotSentinel,
+                                          TunedAlgorithm::kRingTagged,      TunedAlgorithm::kRingBulk};
+constexpr Collective kOps[] = {Collective::kAllReduce, Collective::kAllGather, Collective::kReduceScatter,
+                               Collective::kBroadcast, Collective::kGather,    Collective::kSend};
+
+// Rows that may fit or not, others from call to call: in a few hundred calls each algorithm with each number of blocks.
+std::vector<TunedCalls> some_tuning(std::int64_t bytes) {
+  static int next = 0;
+  std::vector<TunedCalls> rows;
+  for (const Collective op : kOps) {
+    ++next;
+    rows.push_back({.backend = "p2p",
+                    .op = op,
+                    .up_to_bytes = bytes,
+                    .algorithm = kAlgorithms[next % 6],
+                    .blocks = std::array{0, 1, 5, 64, 132, 1000, -1}[static_cast<std::size_t>(next / 6 % 7)]});
+  }
+  return rows;
+}
+
 template <class Body>
 void for_each_call(const Body& body) {
   for (const InboxPlace place : {InboxPlace::kPeerMemory, InboxPlace::kHostMemory}) {
     for (int world_size = 2; world_size <= kMaxWorldSize; ++world_size) {
       for (const std::int64_t inbox_bytes : inbox_sizes(world_size)) {
         for (const int max_blocks : {1, 7, 132}) {  // ranks that share a GPU have few
-          const PushLimits limits{world_size, max_blocks, plan_rooms(world_size, place, inbox_bytes)};
-          for (std::int64_t bytes = 1; bytes <= std::int64_t{1} << 30; bytes = bytes * 5 / 3 + 1) body(limits, bytes);
+          PushLimits limits{world_size, max_blocks, plan_rooms(world_size, place, inbox_bytes)};
+          for (std::int64_t bytes = 1; bytes <= std::int64_t{1} << 30; bytes = bytes * 5 / 3 + 1) {
+            limits.tuned.clear();
+            body(limits, bytes);
+            limits.tuned = some_tuning(bytes);
+            body(limits, bytes);
+          }
         }
       }
     }
@@ -64,6 +92,7 @@ TEST(PushPlan, AllReducesFitIntoTheirInboxes) {
           break;
         case AllReduceAlgorithm::kRingBulk:
           EXPECT_LE(plan.blocks, limits.rooms.ring_blocks);
+          EXPECT_GE(packs, limits.world_size) << "each rank owns a share";
       }
     }
   });
@@ -72,13 +101,19 @@ TEST(PushPlan, AllReducesFitIntoTheirInboxes) {
 TEST(PushPlan, MessagesFitIntoTheirInboxes) {
   for_each_call([](const PushLimits& limits, std::int64_t bytes) {
     SCOPED_TRACE(format("{} bytes, {} ranks, {} blocks", bytes, limits.world_size, limits.max_blocks));
-    const MovePlan move = plan_move(limits, bytes), message = plan_message(limits, bytes);
-    for (const MovePlan& plan : {move, message}) {
+    for (const Collective op : kOps) {
+      if (op == Collective::kAllReduce) continue;
+      const bool message = op == Collective::kSend;
+      const MovePlan plan = message ? plan_message(limits, bytes) : plan_move(limits, op, bytes);
       expect_grid(limits, plan.blocks, plan.threads);
-      EXPECT_TRUE(plan.algorithm == MoveAlgorithm::kOneShotTagged || plan.blocks <= limits.rooms.ring_blocks);
+      if (plan.algorithm == MoveAlgorithm::kOneShotTagged) {
+        EXPECT_LE(packs_of(bytes), limits.rooms.one_shot_tagged);
+        EXPECT_FALSE(message) << "not all ranks take part";
+      } else {
+        EXPECT_LE(plan.blocks, limits.rooms.ring_blocks);
+        EXPECT_TRUE(message || plan.algorithm == MoveAlgorithm::kRingBulk) << "there is no such kernel";
+      }
     }
-    EXPECT_TRUE(move.algorithm != MoveAlgorithm::kOneShotTagged || packs_of(bytes) <= limits.rooms.one_shot_tagged);
-    EXPECT_NE(message.algorithm, MoveAlgorithm::kOneShotTagged) << "not all ranks take part";
   });
 }
 
@@ -89,6 +124,93 @@ TEST(PushPlan, RowsFitIntoTheirInboxes) {
       EXPECT_TRUE(!plan_rows(limits, rows, row_packs) || rows * row_packs <= limits.rooms.one_shot_sentinel);
     }
   });
+}
+
+PushLimits two_gpus(std::vector<TunedCalls> tuned) {
+  return {2, 132, plan_rooms(2, InboxPlace::kPeerMemory), std::move(tuned)};
+}
+
+TEST(PushPlan, ATunedRowReplacesTheBuiltInPlanUpToItsBound) {
+  const PushLimits limits = two_gpus({{.backend = "p2p",
+                                       .op = Collective::kAllReduce,
+                                       .up_to_bytes = 64 << 10,
+                                       .algorithm = TunedAlgorithm::kTwoShotSentinel,
+                                       .blocks = 3},
+                                      {.backend = "p2p",
+                                       .op = Collective::kAllReduce,
+                                       .up_to_bytes = 128 << 10,
+                                       .algorithm = TunedAlgorithm::kBuiltIn},
+                                      {.backend = "p2p",
+                                       .op = Collective::kAllReduce,
+                                       .up_to_bytes = TunedCalls::kNoBound,
+                                       .algorithm = TunedAlgorithm::kRingBulk,
+                                       .blocks = 16},
+                                      {.backend = "p2p",
+                                       .op = Collective::kBroadcast,
+                                       .up_to_bytes = TunedCalls::kNoBound,
+                                       .algorithm = TunedAlgorithm::kOneShotTagged,
+                                       .blocks = 2}});
+  const auto planned = [&](Collective op, DType dtype, std::int64_t bytes) {
+    const TunedCalls call = planned_call(limits, op, dtype, bytes);
+    return std::pair(call.algorithm, call.blocks);
+  };
+  using enum TunedAlgorithm;
+  EXPECT_EQ(planned(Collective::kAllReduce, DType::kBF16, 64), std::pair(kTwoShotSentinel, 3));
+  EXPECT_EQ(planned(Collective::kAllReduce, DType::kBF16, 64 << 10), std::pair(kTwoShotSentinel, 3));
+  EXPECT_EQ(planned(Collective::kAllReduce, DType::kBF16, (64 << 10) + 2).first, kOneShotSentinel) << "as built in";
+  EXPECT_EQ(planned(Collective::kAllReduce, DType::kBF16, 1 << 30), std::pair(kRingBulk, 16));
+  // Does not fit: one pack for two ranks, integers, more than the packets have room for.
+  EXPECT_EQ(planned(Collective::kAllReduce, DType::kBF16, 8).first, kOneShotTagged);
+  EXPECT_EQ(planned(Collective::kAllReduce, DType::kI32, 64 << 10).first, kOneShotTagged);
+  EXPECT_EQ(planned(Collective::kBroadcast, DType::kBF16, 64 << 10), std::pair(kOneShotTagged, 2));
+  EXPECT_EQ(planned(Collective::kBroadcast, DType::kBF16, 64 << 20).first, kRingBulk);
+  // Other operations have no row.
+  EXPECT_EQ(planned(Collective::kAllGather, DType::kBF16, 1 << 20).first, kRingBulk);
+}
+
+TEST(PushPlan, TunedRowsWithMoreBlocksThanRunAtOnceArePassedOver) {
+  TunedCalls row{.backend = "p2p",
+                 .op = Collective::kAllReduce,
+                 .up_to_bytes = TunedCalls::kNoBound,
+                 .algorithm = TunedAlgorithm::kRingBulk,
+                 .blocks = 128};
+  EXPECT_EQ(plan_all_reduce(two_gpus({row}), DType::kBF16, 4096).blocks, 128);
+  row.blocks = 129;  // rings
+  EXPECT_NE(plan_all_reduce(two_gpus({row}), DType::kBF16, 4096).algorithm, AllReduceAlgorithm::kRingBulk);
+  row.algorithm = TunedAlgorithm::kOneShotSentinel;
+  EXPECT_EQ(plan_all_reduce(two_gpus({row}), DType::kBF16, 4096).blocks, 129);
+  row.blocks = 133;  // SMs
+  EXPECT_EQ(plan_all_reduce(two_gpus({row}), DType::kBF16, 4096).algorithm, AllReduceAlgorithm::kOneShotTagged);
+}
+
+// The kernels' lanes each have a pack where there are enough blocks.
+TEST(PushPlan, TunedBlocksHaveAsManyThreadsAsTheirPacksNeed) {
+  const auto threads = [](int blocks, std::int64_t bytes) {
+    return plan_all_reduce(two_gpus({{.backend = "p2p",
+                                      .op = Collective::kAllReduce,
+                                      .up_to_bytes = TunedCalls::kNoBound,
+                                      .algorithm = TunedAlgorithm::kOneShotSentinel,
+                                      .blocks = blocks}}),
+                           DType::kBF16, bytes)
+        .threads;
+  };
+  EXPECT_EQ(threads(8, 16 << 10), 128);
+  EXPECT_EQ(threads(32, 16 << 10), 64);
+  EXPECT_EQ(threads(4, 16 << 10), 256);
+  EXPECT_EQ(threads(1, 16 << 10), 512);
+}
+
+TEST(Tuning, RowsAreOfOneBackEndAndInOrder) {
+  const Tuning tuning{.calls = {{.backend = "p2p", .up_to_bytes = 30},
+                                {.backend = "native", .up_to_bytes = 20},
+                                {.backend = "p2p", .up_to_bytes = 10}},
+                      .inboxes = {{.backend = "native", .bytes = 7}}};
+  const std::vector<TunedCalls> rows = tuning.calls_of("p2p");
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0].up_to_bytes, 10);
+  EXPECT_EQ(rows[1].up_to_bytes, 30);
+  EXPECT_EQ(tuning.inbox_of("native"), 7);
+  EXPECT_EQ(tuning.inbox_of("p2p"), 0);
 }
 
 TEST(PushPlan, AnInboxIsAsLargeAsItsUserSays) {

@@ -39,11 +39,12 @@ Places places_of(DType dtype, const Shares& shares, int world_size) {
 
 class PushTransport final : public GpuTransport {
  public:
-  PushTransport(std::string_view backend, const GpuCommunicator& owner, InboxPlace place)
+  PushTransport(std::string_view backend, const GpuCommunicator& owner, InboxPlace place, const Tuning& tuning)
       : rank_(owner.rank()),
         world_size_(owner.world_size()),
-        memory_(std::static_pointer_cast<PushGroup>(owner.group().backend_state(
-            backend, [&] { return std::make_shared<PushGroup>(owner.group().options(), owner.shared(), place); }))) {}
+        memory_(std::static_pointer_cast<PushGroup>(owner.group().backend_state(backend, [&] {
+          return std::make_shared<PushGroup>(owner.group().options(), owner.shared(), place, tuning);
+        }))) {}
 
   Deadlines deadlines() const override { return Deadlines::kInKernels; }
 
@@ -67,13 +68,16 @@ class PushTransport final : public GpuTransport {
     Exchange exchange = to_and_from_all(view(shard));
     exchange.out = view(out).data;
     exchange.places = places_of(shard.dtype(), shares, world_size_);
-    queue_exchange(stream, exchange, plan_move(memory_->limits(), largest_bytes(shard.dtype(), shares, world_size_)),
-                   operation);
+    queue_exchange(
+        stream, exchange,
+        plan_move(memory_->limits(), Collective::kAllGather, largest_bytes(shard.dtype(), shares, world_size_)),
+        operation);
   }
 
   void reduce_scatter(const Stream& stream, Tensor out, ConstTensor x, const Shares& shares,
                       std::uint32_t operation) override {
-    const MovePlan plan = plan_move(memory_->limits(), largest_bytes(x.dtype(), shares, world_size_));
+    const MovePlan plan =
+        plan_move(memory_->limits(), Collective::kReduceScatter, largest_bytes(x.dtype(), shares, world_size_));
     check_cuda(launch_reduce_scatter(memory_->rank(rank_), launch(stream, plan.blocks, plan.threads, operation),
                                      plan.algorithm, x.dtype(),
                                      {view(x).data, places_of(x.dtype(), shares, world_size_), view(out)}));
@@ -87,7 +91,7 @@ class PushTransport final : public GpuTransport {
     } else {
       receive(exchange, root, view(x));
     }
-    queue_exchange(stream, exchange, plan_move(memory_->limits(), bytes_of(x)), operation);
+    queue_exchange(stream, exchange, plan_move(memory_->limits(), Collective::kBroadcast, bytes_of(x)), operation);
   }
 
   void gather(const Stream& stream, Tensor out, ConstTensor shard, const Shares& shares, int root,
@@ -102,7 +106,8 @@ class PushTransport final : public GpuTransport {
       exchange.in = view(shard);
       exchange.sends_to = bit(root);
     }
-    queue_exchange(stream, exchange, plan_move(memory_->limits(), largest_bytes(shard.dtype(), shares, world_size_)),
+    queue_exchange(stream, exchange,
+                   plan_move(memory_->limits(), Collective::kGather, largest_bytes(shard.dtype(), shares, world_size_)),
                    operation);
   }
 
@@ -152,12 +157,12 @@ class PushTransport final : public GpuTransport {
 
 }  // namespace
 
-std::unique_ptr<GpuTransport> make_p2p_transport(GpuCommunicator& owner) {
-  return std::make_unique<PushTransport>("p2p", owner, InboxPlace::kPeerMemory);
+std::unique_ptr<GpuTransport> make_p2p_transport(GpuCommunicator& owner, const Tuning& tuning) {
+  return std::make_unique<PushTransport>("p2p", owner, InboxPlace::kPeerMemory, tuning);
 }
 
-std::unique_ptr<GpuTransport> make_native_transport(GpuCommunicator& owner) {
-  return std::make_unique<PushTransport>("native", owner, InboxPlace::kHostMemory);
+std::unique_ptr<GpuTransport> make_native_transport(GpuCommunicator& owner, const Tuning& tuning) {
+  return std::make_unique<PushTransport>("native", owner, InboxPlace::kHostMemory, tuning);
 }
 
 void queue_add_rms_norm(const Stream& stream, DType dtype, const AddRmsNorm& norm) {

@@ -14,6 +14,30 @@ std::vector<Case> gpu_cases(const std::string& backend, const ThreadRig::Machine
   });
 }
 
+// Every algorithm at sizes at which nobody would choose it.
+std::shared_ptr<const MachineSnapshot> tuned_machine(const std::vector<Device>& devices) {
+  MachineSnapshot machine = *mixed_machine(devices, "p2p", "native");
+  constexpr TunedAlgorithm kAlgorithms[] = {TunedAlgorithm::kRingBulk,        TunedAlgorithm::kTwoShotSentinel,
+                                            TunedAlgorithm::kOneShotTagged,   TunedAlgorithm::kRingTagged,
+                                            TunedAlgorithm::kOneShotSentinel, TunedAlgorithm::kBuiltIn};
+  std::size_t next = 0;
+  for (const char* backend : {"p2p", "native"}) {
+    for (const Collective op : {Collective::kAllReduce, Collective::kAllGather, Collective::kReduceScatter,
+                                Collective::kBroadcast, Collective::kGather, Collective::kSend}) {
+      for (const std::int64_t bytes : {256, 1024, 4096, 16384, 65536, 1 << 20}) {
+        machine.tuning.calls.push_back({.backend = backend,
+                                        .op = op,
+                                        .up_to_bytes = bytes,
+                                        .algorithm = kAlgorithms[next % 6],
+                                        .blocks = 1 + static_cast<int>(next % 4)});
+        ++next;
+      }
+      ++next;
+    }
+  }
+  return std::make_shared<MachineSnapshot>(machine);
+}
+
 /// Ranks with inboxes of one size.
 class InboxRig final : public Rig {
  public:
@@ -63,6 +87,10 @@ INSTANTIATE_TEST_SUITE_P(Native, CommunicatorContract, testing::ValuesIn(gpu_cas
 INSTANTIATE_TEST_SUITE_P(P2pLeastInbox, CommunicatorContract, testing::ValuesIn(least_inbox_cases("p2p")),
                          contract_case_name);
 INSTANTIATE_TEST_SUITE_P(NativeLeastInbox, CommunicatorContract, testing::ValuesIn(least_inbox_cases("native")),
+                         contract_case_name);
+INSTANTIATE_TEST_SUITE_P(P2pTuned, CommunicatorContract, testing::ValuesIn(gpu_cases("p2p", tuned_machine)),
+                         contract_case_name);
+INSTANTIATE_TEST_SUITE_P(NativeTuned, CommunicatorContract, testing::ValuesIn(gpu_cases("native", tuned_machine)),
                          contract_case_name);
 INSTANTIATE_TEST_SUITE_P(Auto, CommunicatorContract,
                          testing::ValuesIn(gpu_cases("auto",

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comm/call.h"
+#include "comm/push/tuning.h"
 #include "comm/trust/probe_outcome.h"
 
 namespace tandem {
@@ -71,6 +72,7 @@ struct MachineSnapshot {
   std::vector<PairFacts> pairs = {};  ///< every ordered pair
   std::vector<BackendFacts> backends = {};
   std::vector<MeasuredCall> calls = {};
+  Tuning tuning = {};
   std::string no_gpus = {};  ///< why this process can use none; empty: it can, or nobody looked
   std::string no_nvml = {};  ///< why links are not known; empty: NVML told, or nobody asked
   bool operator==(const MachineSnapshot&) const = default;

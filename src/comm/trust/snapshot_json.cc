@@ -19,6 +19,7 @@ constexpr std::string_view kFormat = "tandem-machine-snapshot";
 constexpr int kVersion = 1;
 constexpr std::size_t kMaxText = 4096;
 constexpr std::size_t kMaxCalls = 100'000;
+constexpr std::size_t kMaxTuned = 4096;  // looked through at each call
 
 constexpr std::array kOutcomes = {ProbeOutcome::kNotTried,  ProbeOutcome::kPassed, ProbeOutcome::kNoAccess,
                                   ProbeOutcome::kMapFailed, ProbeOutcome::kLost,   ProbeOutcome::kCorrupt,
@@ -26,6 +27,12 @@ constexpr std::array kOutcomes = {ProbeOutcome::kNotTried,  ProbeOutcome::kPasse
 constexpr std::array kCollectives = {Collective::kAllReduce, Collective::kAllGather, Collective::kReduceScatter,
                                      Collective::kBroadcast, Collective::kGather,    Collective::kBarrier,
                                      Collective::kSend,      Collective::kRecv};
+
+constexpr std::array kAlgorithms = {TunedAlgorithm::kBuiltIn,         TunedAlgorithm::kOneShotTagged,
+                                    TunedAlgorithm::kOneShotSentinel, TunedAlgorithm::kTwoShotSentinel,
+                                    TunedAlgorithm::kRingTagged,      TunedAlgorithm::kRingBulk};
+constexpr std::array kTunedCollectives = {Collective::kAllReduce, Collective::kAllGather, Collective::kReduceScatter,
+                                          Collective::kBroadcast, Collective::kGather,    Collective::kSend};
 
 // Others may print it as it is.
 std::string one_line(const std::string& text) {
@@ -55,6 +62,9 @@ class Field {
     if (found == json_.end()) fail(ErrorKind::kBadFile, "{}: there is no {}", origin_, name);
     return {*found, origin_, name};
   }
+
+  /// Fields that came after the first files of this version.
+  bool has(const char* key) const { return json_.is_object() && json_.contains(key); }
 
   std::vector<Field> elements(std::size_t most) const {
     if (!json_.is_array()) refuse("an array");
@@ -103,6 +113,11 @@ class Field {
       known += format("{}{}", known.empty() ? "" : ", ", to_string(value));
     }
     refuse("one of " + known);
+  }
+
+  std::string tuned_backend() const {
+    if (!json_.is_string() || (json_ != "p2p" && json_ != "native")) refuse("p2p or native");
+    return json_.get<std::string>();
   }
 
   std::string backend() const {
@@ -186,6 +201,31 @@ void read_pairs(const Field& field, MachineSnapshot& machine) {
   }
 }
 
+Tuning tuning_of(const Field& top) {
+  Tuning tuning;
+  if (top.has("tuned_calls")) {
+    std::set<std::tuple<std::string, Collective, std::int64_t>> seen;
+    for (const Field& field : top.at("tuned_calls").elements(kMaxTuned)) {
+      tuning.calls.push_back({.backend = field.at("backend").tuned_backend(),
+                              .op = field.at("op").one_of(kTunedCollectives),
+                              .up_to_bytes = field.at("up_to_bytes").integer<std::int64_t>(1, TunedCalls::kNoBound),
+                              .algorithm = field.at("algorithm").one_of(kAlgorithms),
+                              .blocks = field.at("blocks").integer(0, 1 << 16)});
+      const TunedCalls& row = tuning.calls.back();
+      if (!seen.emplace(row.backend, row.op, row.up_to_bytes).second) field.refuse_twice();
+    }
+  }
+  if (top.has("tuned_inboxes")) {
+    std::set<std::string> seen;
+    for (const Field& field : top.at("tuned_inboxes").elements(2)) {
+      tuning.inboxes.push_back({.backend = field.at("backend").tuned_backend(),
+                                .bytes = field.at("bytes").integer<std::int64_t>(1, TunedCalls::kNoBound)});
+      if (!seen.insert(tuning.inboxes.back().backend).second) field.refuse_twice();
+    }
+  }
+  return tuning;
+}
+
 }  // namespace
 
 std::string snapshot_json(const MachineSnapshot& machine) {
@@ -197,7 +237,9 @@ std::string snapshot_json(const MachineSnapshot& machine) {
                {"gpus", Json::array()},
                {"pairs", Json::array()},
                {"backends", Json::array()},
-               {"calls", Json::array()}};
+               {"calls", Json::array()},
+               {"tuned_calls", Json::array()},
+               {"tuned_inboxes", Json::array()}};
   for (const GpuFacts& gpu : machine.gpus) {
     json["gpus"].push_back({{"index", gpu.index},
                             {"name", one_line(gpu.name)},
@@ -231,6 +273,16 @@ std::string snapshot_json(const MachineSnapshot& machine) {
                              {"bytes", call.bytes},
                              {"microseconds", call.microseconds}});
   }
+  for (const TunedCalls& row : machine.tuning.calls) {
+    json["tuned_calls"].push_back({{"backend", row.backend},
+                                   {"op", to_string(row.op)},
+                                   {"up_to_bytes", row.up_to_bytes},
+                                   {"algorithm", to_string(row.algorithm)},
+                                   {"blocks", row.blocks}});
+  }
+  for (const TunedInbox& inbox : machine.tuning.inboxes) {
+    json["tuned_inboxes"].push_back({{"backend", inbox.backend}, {"bytes", inbox.bytes}});
+  }
   return json_text(json, 1) + "\n";
 }
 
@@ -259,6 +311,7 @@ MachineSnapshot parse_snapshot(std::string_view text, std::string_view origin) {
     const MeasuredCall& call = machine.calls.back();
     if (!calls.emplace(call.backend, call.op, call.bytes).second) field.refuse_twice();
   }
+  machine.tuning = tuning_of(top);
   return machine;
 }
 

@@ -51,6 +51,14 @@ MachineSnapshot full_snapshot() {
                              .bytes = std::int64_t{1} << (op * 5),
                              .microseconds = 1.0 / (op + 3)});
   }
+  machine.tuning.inboxes = {{.backend = "native", .bytes = 1}, {.backend = "p2p", .bytes = std::int64_t{1} << 40}};
+  for (int i = 0; i < 6; ++i) {
+    machine.tuning.calls.push_back({.backend = i % 2 == 0 ? "p2p" : "native",
+                                    .op = i < 5 ? static_cast<Collective>(i) : Collective::kSend,
+                                    .up_to_bytes = std::int64_t{1} << (10 * i),
+                                    .algorithm = static_cast<TunedAlgorithm>(i),
+                                    .blocks = 2 * i + 3});
+  }
   return machine;
 }
 
@@ -101,6 +109,30 @@ TEST(SnapshotJson, LeavesUnknownFieldsAlone) {
   json["bios"] = "new";
   json["gpus"][0]["fan"] = 3;
   EXPECT_EQ(parse_snapshot(json_text(json), "x"), full_snapshot());
+}
+
+TEST(SnapshotJson, ReadsFilesFromBeforeTuning) {
+  Json json = parse_json(snapshot_json(full_snapshot()), "");
+  json.erase("tuned_calls");
+  json.erase("tuned_inboxes");
+  MachineSnapshot expected = full_snapshot();
+  expected.tuning = {};
+  EXPECT_EQ(parse_snapshot(json_text(json), "x"), expected);
+}
+
+TEST(SnapshotJson, RefusesTuningThatNoBackendHas) {
+  EXPECT_THAT(refusal_of([](Json& j) { j["tuned_calls"][1]["backend"] = "nccl"; }),
+              HasSubstr("tuned_calls[1].backend: expected p2p or native, not \"nccl\""));
+  EXPECT_THAT(refusal_of([](Json& j) { j["tuned_calls"][0]["op"] = "recv"; }), HasSubstr("tuned_calls[0].op"));
+  EXPECT_THAT(refusal_of([](Json& j) { j["tuned_calls"][2]["algorithm"] = "tree"; }), HasSubstr("two-shot-sentinel"));
+  EXPECT_THAT(refusal_of([](Json& j) { j["tuned_calls"][2]["up_to_bytes"] = 0; }), HasSubstr("up_to_bytes"));
+  EXPECT_THAT(refusal_of([](Json& j) { j["tuned_calls"][2]["blocks"] = 65537; }), HasSubstr("blocks"));
+  EXPECT_THAT(refusal_of([](Json& j) { j["tuned_calls"].push_back(j["tuned_calls"][3]); }),
+              HasSubstr("tuned_calls[6] is there twice"));
+  EXPECT_THAT(refusal_of([](Json& j) { j["tuned_inboxes"].push_back(j["tuned_inboxes"][0]); }),
+              HasSubstr("tuned_inboxes: 3 elements, 2 at most"));
+  EXPECT_THAT(refusal_of([](Json& j) { j["tuned_inboxes"][1]["backend"] = "native"; }),
+              HasSubstr("tuned_inboxes[1] is there twice"));
 }
 
 TEST(SnapshotJson, RefusesOtherFiles) {
