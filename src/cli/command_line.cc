@@ -16,6 +16,7 @@
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/settings.h"
+#include "comm/trust/profile.h"
 #include "tandem/version.h"
 
 namespace tandem::cli {
@@ -92,7 +93,8 @@ struct CommandLine {
     command.add_flag("--ignore-eos", run.ignore_eos, "go on past the model's end of text");
     command.add_flag("--json", run.json, "print a report instead of the text");
     add_settings(command, flags,
-                 {"tp", "tp_backend", "devices", "threads", "max_seq_len", "timeout", "p2p_buffer_size", "log_level"});
+                 {"tp", "tp_backend", "devices", "threads", "max_seq_len", "timeout", "p2p_buffer_size", "profile_dir",
+                  "log_level"});
   }
 
   void add_check() {
@@ -106,7 +108,7 @@ struct CommandLine {
         command.add_option("--replay", check.replay_file, "decide for the machine of a snapshot, not for this one");
     command.add_option("--snapshot", check.snapshot_file, "write what is known of this machine to FILE")
         ->excludes(replay);
-    add_settings(command, flags, {"tp", "tp_backend", "devices", "max_seq_len", "timeout", "log_level"});
+    add_settings(command, flags, {"tp", "tp_backend", "devices", "max_seq_len", "timeout", "profile_dir", "log_level"});
   }
 
   void add_bench() {
@@ -121,7 +123,8 @@ struct CommandLine {
     command.add_option("--samples", bench.samples, "repeats of each measurement (5)")->check(CLI::Range(1, 1000));
     command.add_option("--json", bench.json_file, "append the result to FILE as lines of JSON; -: stdout");
     add_settings(command, flags,
-                 {"tp", "tp_backend", "devices", "threads", "max_seq_len", "timeout", "p2p_buffer_size", "log_level"});
+                 {"tp", "tp_backend", "devices", "threads", "max_seq_len", "timeout", "p2p_buffer_size", "profile_dir",
+                  "log_level"});
     add_bench_comm(group);
   }
 
@@ -143,7 +146,8 @@ struct CommandLine {
         ->check(CLI::Range(1, 100000));
     command.add_option("--json", bench_comm.json_file, "append the result to FILE as lines of JSON; -: stdout");
     command.add_option("--plot", bench_comm.plot_file, "picture of latency against size, an SVG (needs gnuplot)");
-    add_settings(command, flags, {"tp", "tp_backend", "devices", "timeout", "p2p_buffer_size", "log_level"});
+    add_settings(command, flags,
+                 {"tp", "tp_backend", "devices", "timeout", "p2p_buffer_size", "profile_dir", "log_level"});
   }
 
   void add_config() {
@@ -151,7 +155,8 @@ struct CommandLine {
     CLI::App& command = *(config_show_command = group.add_subcommand("show", "every setting, its value and origin"));
     command.add_flag("--json", config_json, "print JSON");
     add_settings(command, flags,
-                 {"tp", "tp_backend", "devices", "threads", "max_seq_len", "timeout", "p2p_buffer_size", "log_level"});
+                 {"tp", "tp_backend", "devices", "threads", "max_seq_len", "timeout", "p2p_buffer_size", "profile_dir",
+                  "log_level"});
   }
 
   bool wants_json() const { return run.json || check.json || config_json; }
@@ -188,6 +193,7 @@ std::string suggestion(CLI::App& app, int argc, char** argv) {
 int dispatch(CommandLine& line, InterruptThread& interrupt) {
   const Settings settings(line.flags, get_env, settings_file(get_env));
   apply_log_settings(settings);
+  use_profiles(profile_folder_of(settings, get_env));
   if (line.run_command->parsed()) return run_command(line.run, settings, interrupt);
   if (line.check_command->parsed()) return check_command(line.check, settings);
   if (line.bench_model_command->parsed()) return bench_model_command(line.bench, settings, interrupt);

@@ -27,6 +27,8 @@ constexpr SettingRow kTable[] = {
      "seconds that a rank waits for another before it gives up"},
     {"p2p_buffer_size", SettingType::kBytes, "", "TANDEM_P2P_BUFFER_SIZE", "EXLLAMA_P2P_BUFFER_SIZE",
      "bytes of a rank's inbox in p2p and native (suffix K, M or G), taken on its GPU or host; 0: chosen"},
+    {"profile_dir", SettingType::kString, "", "TANDEM_PROFILE_DIR", "",
+     "folder of the profiles that tandem tune makes; else tandem/profiles in the user's cache; off: none are used"},
     {"p2p_verbose", SettingType::kBool, "0", "TANDEM_P2P_VERBOSE", "EXLLAMA_P2P_VERBOSE",
      "1: log every collective call"},
     {"master_addr", SettingType::kString, "127.0.0.1", "TANDEM_MASTER_ADDR", "EXLLAMA_MASTER_ADDR",
@@ -236,6 +238,14 @@ std::filesystem::path user_folder(const GetEnv& get_env, const char* variable, c
 std::filesystem::path settings_file(const GetEnv& get_env) {
   const auto folder = user_folder(get_env, "XDG_CONFIG_HOME", ".config");
   return folder.empty() ? folder : folder / "tandem" / "settings.json";
+}
+
+std::filesystem::path profile_folder_of(const Settings& settings, const GetEnv& get_env) {
+  const std::string named = settings.string("profile_dir");
+  if (named == "off") return {};
+  if (!named.empty()) return named;
+  const auto folder = user_folder(get_env, "XDG_CACHE_HOME", ".cache");
+  return folder.empty() ? folder : folder / "tandem" / "profiles";
 }
 
 void apply_log_settings(const Settings& settings) {

@@ -71,6 +71,9 @@ std::filesystem::path user_folder(const GetEnv& get_env, const char* variable, c
 /// $XDG_CONFIG_HOME/tandem/settings.json, or below ~/.config; empty when there is no such folder.
 std::filesystem::path settings_file(const GetEnv& get_env);
 
+/// profile_dir, else $XDG_CACHE_HOME/tandem/profiles, or below ~/.cache; empty: off, or there is no such folder.
+std::filesystem::path profile_folder_of(const Settings& settings, const GetEnv& get_env);
+
 /// Sets log levels from the settings. Before any thread is started.
 void apply_log_settings(const Settings& settings);
 

@@ -111,6 +111,17 @@ TEST(UserFolder, IsAbsoluteOrNone) {
   EXPECT_EQ(Settings({}, env(none), "").value("timeout").origin, "default");
 }
 
+TEST(ProfileFolder, IsNamedInTheUsersCacheOrOff) {
+  const auto folder = [](const Variables& variables) {
+    return profile_folder_of(Settings({}, env(variables), ""), env(variables)).string();
+  };
+  EXPECT_EQ(folder({{"XDG_CACHE_HOME", "/c"}, {"HOME", "/h"}}), "/c/tandem/profiles");
+  EXPECT_EQ(folder({{"HOME", "/h"}}), "/h/.cache/tandem/profiles");
+  EXPECT_EQ(folder({}), "");
+  EXPECT_EQ(folder({{"HOME", "/h"}, {"TANDEM_PROFILE_DIR", "/p"}}), "/p");
+  EXPECT_EQ(folder({{"HOME", "/h"}, {"TANDEM_PROFILE_DIR", "off"}}), "");
+}
+
 TEST(LogLevels, AreSetPerSubsystem) {
   const Variables variables = {{"TANDEM_LOG_LEVEL", "error,model=debug"}};
   apply_log_settings(Settings({}, env(variables), "/none"));

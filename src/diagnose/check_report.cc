@@ -125,6 +125,7 @@ std::string format_report(const MachineReport& report) {
   }
   if (machine.gpus.size() == 1) text += "\none rank has nobody to talk to: there are no pairs to verify\n";
   if (!machine.pairs.empty()) text += "\n" + pair_table(machine);
+  if (!machine.profile.empty()) text += format("\nprofile: {}\n", machine.profile);
   text += "\n" + backend_table(report);
   if (report.choice) text += "\n" + plan_table(report);
   text += report.healthy() ? "\nhealthy\n" : format("\nfindings: {}\n", report.findings.size());

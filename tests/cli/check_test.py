@@ -91,6 +91,15 @@ class OtherMachines(CliTest):
         self.assertEqual({row["backend"] for plan in report["plans"] for row in plan["rows"]}, {"native"})
         self.assertEqual(reasons(report)["nccl"], "forced-other")
 
+    def test_a_profile_is_told(self):
+        path = self.folder / "profiled.json"
+        data = json.loads((SNAPSHOTS / "h200x2-nvswitch.json").read_text())
+        data["profile"] = "/cache/1-2.json, 3 days old"
+        path.write_text(json.dumps(data))
+        result = tandem("check", "--replay", path)
+        self.assertIn("\nprofile: /cache/1-2.json, 3 days old\n", result.stdout)
+        self.assertNotIn("profile", replay("h200x2-nvswitch").stdout)
+
     def test_plans_may_be_mixed(self):
         plans = {plan["op"]: plan["rows"] for plan in replay_json("h200x2-nvswitch")[1]["plans"]}
         self.assertEqual(plans["all-gather"], [{"up_to_bytes": 524288, "backend": "nccl"},

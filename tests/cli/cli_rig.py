@@ -17,7 +17,7 @@ TANDEM = os.environ["TANDEM"]
 def tandem(*args, stdin=None, stdout=subprocess.PIPE, env=None, timeout=120):
     """Runs the program with settings of its own only."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("TANDEM_", "EXLLAMA_"))}
-    clean["XDG_CONFIG_HOME"] = "/nonexistent"
+    clean["XDG_CONFIG_HOME"] = clean["XDG_CACHE_HOME"] = "/nonexistent"
     clean.update(env or {})
     return subprocess.run([TANDEM, *map(str, args)], input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL,
                           stdout=stdout, stderr=subprocess.PIPE, env=clean, timeout=timeout, text=True, errors="surrogateescape")

@@ -386,6 +386,7 @@ Choice choose_backends(const MachineSnapshot& machine, std::string_view wanted) 
   const bool can_serve = std::find(serving.begin(), serving.end(), wanted) != serving.end();
   if (wanted == "auto" ? serving.empty() : !can_serve) refuse(wanted, choice.rejected, serving);
   for (const std::string& name : serving) choice.facts.push_back(describe_serving(machine, name));
+  if (!machine.profile.empty()) choice.facts.push_back("profile: " + machine.profile);
 
   const std::vector<std::string> competing = wanted == "auto" ? serving : std::vector{std::string(wanted)};
   for (const Collective op : kPlanned) choice.plans.push_back(plan_op(machine, op, competing));

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "comm/trust/facts.h"
+#include "comm/trust/profile.h"
 #include "comm/trust/record.h"
 
 namespace tandem {
@@ -17,7 +18,12 @@ struct Known {
 };
 
 MachineSnapshot look(std::span<const Device> devices, Knowledge knowledge) {
-  if (knowledge == Knowledge::kFacts) return gather_facts(devices);
+  if (knowledge == Knowledge::kFacts) {
+    MachineSnapshot facts = gather_facts(devices), recalled = facts;
+    if (recall_profile(recalled)) facts.tuning = recalled.tuning;
+    facts.profile = recalled.profile;
+    return facts;
+  }
   const Measurements measurements = own_measurements(devices);
   const bool probes = knowledge == Knowledge::kProbed;
   MachineSnapshot machine = *known_machine(devices, probes ? Knowledge::kFacts : Knowledge::kProbed);

@@ -10,9 +10,9 @@
 namespace tandem {
 
 enum class Knowledge {
-  kFacts,       ///< what others tell: milliseconds
+  kFacts,       ///< what others tell, and the tuning of the machine's profile: milliseconds
   kProbed,      ///< and the links were probed: below a second for two GPUs
-  kCalibrated,  ///< and the back-ends measured: seconds
+  kCalibrated,  ///< and the back-ends measured, or recalled from the profile: seconds, or none
 };
 
 /// Of these devices, all CPUs or all GPUs that exist. GPUs that occur twice are looked at once. Any thread; while one

@@ -74,6 +74,7 @@ struct MachineSnapshot {
   std::vector<MeasuredCall> calls = {};
   Tuning tuning = {};
   std::string no_gpus = {};  ///< why this process can use none; empty: it can, or nobody looked
+  std::string profile = {};  ///< which file calls and tuning come from, or why from none; empty: nobody looked
   std::string no_nvml = {};  ///< why links are not known; empty: NVML told, or nobody asked
   bool operator==(const MachineSnapshot&) const = default;
 };

@@ -7,6 +7,7 @@
 #include "comm/trust/calibrate.h"
 #include "comm/trust/facts.h"
 #include "comm/trust/probe.h"
+#include "comm/trust/profile.h"
 
 namespace tandem {
 namespace {
@@ -35,12 +36,16 @@ void probe(std::span<const Device> devices, MachineSnapshot& machine) {
   }
 }
 
+void recall_or_calibrate(std::span<const Device> devices, MachineSnapshot& machine) {
+  if (!recall_profile(machine)) calibrate(devices, machine);
+}
+
 }  // namespace
 
 // The one place where probe and calibration join the rest.
 Measurements own_measurements(std::span<const Device> devices) {
   if (!kBuiltWithCuda || devices.size() < 2 || devices[0].is_cpu()) return {};
-  return {.probe = probe, .calibrate = calibrate};
+  return {.probe = probe, .calibrate = recall_or_calibrate};
 }
 
 MachineSnapshot record_snapshot(std::span<const Device> devices, const Measurements& measurements) {

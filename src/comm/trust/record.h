@@ -12,8 +12,9 @@ namespace tandem {
 /// What runs on the devices and takes its time there. An empty function leaves its part out.
 struct Measurements {
   using Function = std::function<void(std::span<const Device> devices, MachineSnapshot& machine)>;
-  Function probe;      ///< fills PairFacts::probe of every pair with access
-  Function calibrate;  ///< fills MachineSnapshot::calls, for the back-ends that can serve
+  Function probe;  ///< fills PairFacts::probe of every pair with access
+  Function
+      calibrate;  ///< fills MachineSnapshot::calls, for the back-ends that can serve: from the profile, if there is one
 };
 
 /// Those that this build has for these devices.

@@ -234,6 +234,7 @@ std::string snapshot_json(const MachineSnapshot& machine) {
                {"driver", one_line(machine.driver)},
                {"no_gpus", one_line(machine.no_gpus)},
                {"no_nvml", one_line(machine.no_nvml)},
+               {"profile", one_line(machine.profile)},
                {"gpus", Json::array()},
                {"pairs", Json::array()},
                {"backends", Json::array()},
@@ -293,6 +294,7 @@ MachineSnapshot parse_snapshot(std::string_view text, std::string_view origin) {
   top.at("version").integer(kVersion, kVersion);
   MachineSnapshot machine{
       .driver = top.at("driver").text(), .no_gpus = top.at("no_gpus").text(), .no_nvml = top.at("no_nvml").text()};
+  if (top.has("profile")) machine.profile = top.at("profile").text();
   for (const Field& field : top.at("gpus").elements(kMaxWorldSize)) machine.gpus.push_back(gpu_of(field));
   read_pairs(top.at("pairs"), machine);
   std::set<std::string> backends;
