@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/load.h"
 #include "cli/output.h"
+#include "cli/sizes.h"
 #include "comm/device_list.h"
 #include "device/cuda/runtime.h"
 #include "diagnose/bench_comm.h"
@@ -54,35 +55,6 @@ std::string comma_separated(const std::vector<std::string>& words) {
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : ",") + word;
   return text;
-}
-
-std::int64_t parse_size(const std::string& text) {
-  if (const auto bytes = parse_bytes(text); bytes && *bytes > 0) return *bytes;
-  fail_with_hint(ErrorKind::kInvalidArgument, format("\"{}\" is no size", text),
-                 "sizes are bytes, with K, M or G for 2^10, 2^20, 2^30: 1K:256M, or 4K,64K,1M");
-}
-
-// "1K:256M": in steps of four, the end included. "4K,64K".
-std::vector<std::int64_t> parse_sizes(const std::string& text) {
-  std::vector<std::int64_t> sizes;
-  if (const std::size_t colon = text.find(':'); colon != text.npos) {
-    const std::int64_t last = parse_size(text.substr(colon + 1));
-    std::int64_t size = parse_size(text.substr(0, colon));
-    if (size > last) {
-      fail_with_hint(ErrorKind::kInvalidArgument, format("sizes \"{}\" begin above their end", text),
-                     "the smaller one comes first: 1K:256M");
-    }
-    for (; size <= last / 4; size *= 4) sizes.push_back(size);
-    if (size != last) sizes.push_back(size);
-    sizes.push_back(last);
-    return sizes;
-  }
-  for (std::size_t begin = 0; begin <= text.size();) {
-    const std::size_t end = std::min(text.find(',', begin), text.size());
-    sizes.push_back(parse_size(text.substr(begin, end - begin)));
-    begin = end + 1;
-  }
-  return sizes;
 }
 
 // All GPUs where there are several, else CPU ranks.

@@ -51,11 +51,13 @@ struct CommandLine {
   CheckOptions check;
   BenchModelOptions bench;
   BenchCommOptions bench_comm;
+  TuneOptions tune;
   bool config_json = false;
   CLI::App* run_command = nullptr;
   CLI::App* check_command = nullptr;
   CLI::App* bench_model_command = nullptr;
   CLI::App* bench_comm_command = nullptr;
+  CLI::App* tune_command = nullptr;
   CLI::App* config_show_command = nullptr;
 
   CommandLine() {
@@ -65,6 +67,7 @@ struct CommandLine {
     add_run();
     add_check();
     add_bench();
+    add_tune();
     add_config();
   }
 
@@ -150,6 +153,17 @@ struct CommandLine {
                  {"tp", "tp_backend", "devices", "timeout", "p2p_buffer_size", "profile_dir", "log_level"});
   }
 
+  void add_tune() {
+    CLI::App& command = *(tune_command = app.add_subcommand(
+                              "tune", "measure how these GPUs communicate fastest, and store it as their profile"));
+    command.add_option("--ops", tune.ops, "all_reduce, all_gather, reduce_scatter, broadcast, gather; all (default)")
+        ->delimiter(',');
+    command.add_option("--sizes", tune.sizes, "of the whole tensor: FROM:TO in steps of four (1K:64M), or a list");
+    command.add_flag("--json", tune.json, "print JSON");
+    command.add_flag("--dry-run", tune.dry_run, "measure and show, store nothing");
+    add_settings(command, flags, {"tp", "devices", "timeout", "p2p_buffer_size", "profile_dir", "log_level"});
+  }
+
   void add_config() {
     CLI::App& group = *app.add_subcommand("config", "settings")->require_subcommand(1);
     CLI::App& command = *(config_show_command = group.add_subcommand("show", "every setting, its value and origin"));
@@ -159,7 +173,7 @@ struct CommandLine {
                   "log_level"});
   }
 
-  bool wants_json() const { return run.json || check.json || config_json; }
+  bool wants_json() const { return run.json || check.json || tune.json || config_json; }
 };
 
 // The word of the command line that CLI11 did not know, and what it may have been meant to be.
@@ -198,6 +212,7 @@ int dispatch(CommandLine& line, InterruptThread& interrupt) {
   if (line.check_command->parsed()) return check_command(line.check, settings);
   if (line.bench_model_command->parsed()) return bench_model_command(line.bench, settings, interrupt);
   if (line.bench_comm_command->parsed()) return bench_comm_command(line.bench_comm, settings, interrupt);
+  if (line.tune_command->parsed()) return tune_command(line.tune, settings, interrupt);
   return config_show_command(line.config_json, settings);
 }
 

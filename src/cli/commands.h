@@ -62,6 +62,14 @@ struct BenchCommOptions {
 };
 int bench_comm_command(const BenchCommOptions& options, const Settings& settings, InterruptThread& interrupt);
 
+struct TuneOptions {
+  std::vector<std::string> ops = {"all"};
+  std::string sizes = "1K:64M";  ///< FROM:TO in steps of four, or a list
+  bool json = false;
+  bool dry_run = false;  ///< nothing is stored
+};
+int tune_command(const TuneOptions& options, const Settings& settings, InterruptThread& interrupt);
+
 int config_show_command(bool json, const Settings& settings);
 
 }  // namespace tandem::cli
