@@ -16,6 +16,7 @@
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/settings.h"
+#include "comm/nccl/nccl_library.h"
 #include "comm/trust/profile.h"
 #include "tandem/version.h"
 
@@ -207,6 +208,7 @@ std::string suggestion(CLI::App& app, int argc, char** argv) {
 int dispatch(CommandLine& line, InterruptThread& interrupt) {
   const Settings settings(line.flags, get_env, settings_file(get_env));
   apply_log_settings(settings);
+  use_nccl_library(settings.string("nccl_library"));
   use_profiles(profile_folder_of(settings, get_env));
   if (line.run_command->parsed()) return run_command(line.run, settings, interrupt);
   if (line.check_command->parsed()) return check_command(line.check, settings);

@@ -29,6 +29,8 @@ constexpr SettingRow kTable[] = {
      "bytes of a rank's inbox in p2p and native (suffix K, M or G), taken on its GPU or host; 0: chosen"},
     {"profile_dir", SettingType::kString, "", "TANDEM_PROFILE_DIR", "",
      "folder of the profiles that tandem tune makes; else tandem/profiles in the user's cache; off: none are used"},
+    {"nccl_library", SettingType::kString, "", "TANDEM_NCCL_LIBRARY", "",
+     "file of NCCL; else the loader's path, CUDA's folder and Python's packages are looked through"},
     {"p2p_verbose", SettingType::kBool, "0", "TANDEM_P2P_VERBOSE", "EXLLAMA_P2P_VERBOSE",
      "1: log every collective call"},
     {"master_addr", SettingType::kString, "127.0.0.1", "TANDEM_MASTER_ADDR", "EXLLAMA_MASTER_ADDR",
@@ -134,7 +136,7 @@ std::span<const SettingRow> setting_table() {
 }
 
 std::string flag_of(const SettingRow& row) {
-  constexpr std::string_view kWithout[] = {"p2p_verbose", "master_addr", "master_port"};
+  constexpr std::string_view kWithout[] = {"nccl_library", "p2p_verbose", "master_addr", "master_port"};
   if (std::find(std::begin(kWithout), std::end(kWithout), row.name) != std::end(kWithout)) return "";
   std::string flag = "--" + std::string(row.name);
   std::replace(flag.begin(), flag.end(), '_', '-');

@@ -279,6 +279,17 @@ class Arguments(CliTest):
             result = tandem(*bench, env={"EXLLAMA_P2P_BUFFER_SIZE": size})
             self.assertEqual(result.returncode, 0, result.stderr)
 
+    def test_settings_without_a_flag_are_shown(self):
+        (self.folder / "tandem").mkdir()
+        (self.folder / "tandem" / "settings.json").write_text('{"nccl_library": "/of/the/file.so"}')
+        settings = {"XDG_CONFIG_HOME": str(self.folder)}
+        for env, value, origin in ((settings, "/of/the/file.so", f"file {self.folder}/tandem/settings.json"),
+                                   ({**settings, "TANDEM_NCCL_LIBRARY": "/x.so"}, "/x.so",
+                                    "environment TANDEM_NCCL_LIBRARY")):
+            shown = json.loads(tandem("config", "show", "--json", env=env).stdout)["nccl_library"]
+            self.assertEqual(shown, {"value": value, "origin": origin})
+        self.refuse("config", "show", "--nccl-library", "/x.so", says=["--nccl-library"])
+
     def test_variable_that_is_not_utf8(self):
         shown = tandem("config", "show", "--json", env={"TANDEM_MASTER_ADDR": os.fsdecode(b"caf\xe9")})
         self.assertEqual(shown.returncode, 0, shown.stderr)

@@ -39,7 +39,7 @@ void find(void* library, const char* name, Function*& function) {
 }
 
 NcclApi load() {
-  const NcclSearch search = nccl_search_from_environment();
+  const NcclSearch search = nccl_search();
   const Opened opened = open_first(nccl_candidates(search));
   if (opened.library == nullptr) {
     fail_with_hint(
@@ -47,7 +47,8 @@ NcclApi load() {
         search.setting.empty()
             ? "looked in the loader's path, in CUDA's folder and in Python's packages: install NCCL, or name "
               "its file in TANDEM_NCCL_LIBRARY"
-            : "TANDEM_NCCL_LIBRARY names this file: correct it, or unset it to look in the usual places");
+            : "the setting nccl_library (TANDEM_NCCL_LIBRARY) names this file: correct it, or unset it to look in the "
+              "usual places");
   }
   // NVLink's multicast needs a fabric manager that works, which machines and containers may lack. The user's own value
   // wins. NCCL reads it when the first communicator is made.

@@ -2,12 +2,22 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <mutex>
 #include <system_error>
 
 namespace tandem {
 namespace {
 
 constexpr const char* kFileName = "libnccl.so.2";
+
+struct NamedLibrary {
+  std::mutex mutex;
+  std::string file;
+};
+NamedLibrary& named_library() {
+  static NamedLibrary library;
+  return library;
+}
 
 // Wheels of NVIDIA's lie here. Several versions of Python: the newest first.
 void add_site_packages(const std::filesystem::path& lib, std::vector<std::string>& candidates) {
@@ -32,12 +42,19 @@ void add_site_packages(const std::filesystem::path& lib, std::vector<std::string
 
 }  // namespace
 
-NcclSearch nccl_search_from_environment() {
+void use_nccl_library(const std::string& file) {
+  const std::lock_guard lock(named_library().mutex);
+  named_library().file = file;
+}
+
+NcclSearch nccl_search() {
   const auto value = [](const char* name) {
     const char* text = std::getenv(name);
     return std::string(text == nullptr ? "" : text);
   };
-  return {.setting = value("TANDEM_NCCL_LIBRARY"), .virtual_env = value("VIRTUAL_ENV")};
+  const std::lock_guard lock(named_library().mutex);
+  const std::string& named = named_library().file;
+  return {.setting = named.empty() ? value("TANDEM_NCCL_LIBRARY") : named, .virtual_env = value("VIRTUAL_ENV")};
 }
 
 std::vector<std::string> nccl_candidates(const NcclSearch& search) {

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <cstdlib>
 #include <fstream>
 
 namespace tandem {
@@ -26,6 +27,16 @@ class NcclLibrary : public testing::Test {
 TEST_F(NcclLibrary, TheUsersOwnIsTheOnlyOne) {
   place("usr/lib/python3.11/dist-packages/nvidia/nccl/lib");
   EXPECT_THAT(nccl_candidates({.setting = "/opt/nccl/libnccl.so", .root = root_}), ElementsAre("/opt/nccl/libnccl.so"));
+}
+
+TEST_F(NcclLibrary, WhatIsNamedBeatsTheVariable) {
+  ::setenv("TANDEM_NCCL_LIBRARY", "/of/the/variable.so", 1);
+  EXPECT_EQ(nccl_search().setting, "/of/the/variable.so");
+  use_nccl_library("/of/the/settings.so");
+  EXPECT_EQ(nccl_search().setting, "/of/the/settings.so");
+  use_nccl_library("");
+  ::unsetenv("TANDEM_NCCL_LIBRARY");
+  EXPECT_EQ(nccl_search().setting, "");
 }
 
 TEST_F(NcclLibrary, LoadersPathThenCudaThenPythonNewestFirst) {
