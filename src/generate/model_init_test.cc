@@ -67,6 +67,7 @@ TEST(ModelInit, WrongValuesAreRefusedByName) {
       {R"("max_seq_len": 2.5)", "max_seq_len is 2.5"},
       {R"("cache": false)", "cache is false"},
       {R"("shbuf_size": "16M")", "shbuf_size is \"16M\""},
+      {R"("shbuf_size": 4096)", "shbuf_size is 4096 bytes, and 1 rank needs "},
       {R"("tp_backend": 1)", "tp_backend is 1"},
       {R"("devices": "0,1")", "devices is \"0,1\""},
       {R"("devices": [-1])", "devices is [-1]"},

@@ -187,7 +187,8 @@ void check_inbox_bytes(std::string_view name, std::int64_t inbox_bytes, int worl
   const std::int64_t least = least_inbox_bytes(world_size);
   if (inbox_bytes >= least) return;
   fail_with_hint(ErrorKind::kInvalidArgument,
-                 format("{} is {} bytes, and {} ranks need {} at least", name, inbox_bytes, world_size, least),
+                 format("{} is {} bytes, and {} rank{} need{} {} at least", name, inbox_bytes, world_size,
+                        world_size == 1 ? "" : "s", world_size == 1 ? "s" : "", least),
                  format("use {}K or more, or leave it out", (least + 1023) / 1024));
 }
 
