@@ -26,6 +26,7 @@ constexpr std::size_t kFinalists = 3;
 constexpr int kPasses = 2;        // of the finalists, each in turn: so that a slow moment does not fall on one of them
 constexpr int kMostFailures = 8;  // of a back-end's candidates: each may take the group's timeout
 constexpr std::int64_t kLargestStripe = std::int64_t{4} << 20;
+constexpr std::int64_t kLarge = std::int64_t{4} << 20;
 constexpr std::int64_t kSmallest = 1 << 10, kLargest = 16 << 20;  // what is true of them is true below, and above
 constexpr std::int64_t kInboxes[] = {16 << 20, 32 << 20, 64 << 20, 128 << 20, 256 << 20, 512 << 20};
 
@@ -43,6 +44,11 @@ PushLimits limits_of(const MachineSnapshot& machine, const std::string& backend,
                     .rooms = plan_rooms(world_size, place_of(backend), inbox_bytes)};
   for (const GpuFacts& gpu : machine.gpus) limits.max_blocks = std::min(limits.max_blocks, gpu.num_sms);
   return limits;
+}
+
+// Large calls waver less, and most of the time would be theirs.
+TuneEffort effort_of(TuneEffort effort, std::int64_t bytes) {
+  return {bytes >= kLarge ? std::max(2, effort.calls / 5) : effort.calls, effort.samples};
 }
 
 std::string describe(const TunedCalls& candidate) {
@@ -132,7 +138,7 @@ class BackendTuner {
       if (!timer) timer = make_timer_(backend_, tuning_of(round));
       Candidate& candidate = contest.candidates[round];
       try {
-        const std::vector<double> samples = timer->time(contest.op, contest.bytes, effort);
+        const std::vector<double> samples = timer->time(contest.op, contest.bytes, effort_of(effort, contest.bytes));
         candidate.samples.insert(candidate.samples.end(), samples.begin(), samples.end());
       } catch (const Error& error) {
         timer.reset();
@@ -254,7 +260,7 @@ class BackendTuner {
       const auto timer = make_timer_(backend_, with_inbox(bytes));
       for (const auto& [op, size] : calls) {
         step(format("{}: {} of {} bytes", name, to_string(op), size));
-        sum += std::log(std::max(1e-9, median(timer->time(op, size, effort))));
+        sum += std::log(std::max(1e-9, median(timer->time(op, size, effort_of(effort, size)))));
       }
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::kCancelled || bytes == 0) throw;
@@ -319,7 +325,7 @@ void measure_backend(const std::string& backend, const TuneParameters& parameter
   for (const Collective op : tunable_ops()) {
     for (const std::int64_t bytes : sizes) {
       if (on_step) on_step(format("{}: {} of {} bytes", backend, to_string(op), bytes));
-      calls.push_back({backend, op, bytes, median(timer->time(op, bytes, kOfBackends))});
+      calls.push_back({backend, op, bytes, median(timer->time(op, bytes, effort_of(kOfBackends, bytes)))});
     }
   }
   std::move(calls.begin(), calls.end(), std::back_inserter(machine.calls));

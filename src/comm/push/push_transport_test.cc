@@ -55,8 +55,14 @@ class InboxRig final : public Rig {
   std::function<std::int64_t(int world_size)> inbox_bytes_;
 };
 
+// Rarer settings: at some world sizes.
+std::vector<Case> at_some_sizes(std::vector<Case> cases) {
+  std::erase_if(cases, [](const Case& test) { return test.world_size < 2 || test.world_size > 5; });
+  return cases;
+}
+
 std::vector<Case> least_inbox_cases(const std::string& backend) {
-  std::vector<Case> cases = gpu_cases(backend);
+  std::vector<Case> cases = at_some_sizes(gpu_cases(backend));
   for (Case& test : cases) {
     test.make_rig = [make = test.make_rig] { return std::make_unique<InboxRig>(make(), least_inbox_bytes); };
   }
@@ -88,10 +94,10 @@ INSTANTIATE_TEST_SUITE_P(P2pLeastInbox, CommunicatorContract, testing::ValuesIn(
                          contract_case_name);
 INSTANTIATE_TEST_SUITE_P(NativeLeastInbox, CommunicatorContract, testing::ValuesIn(least_inbox_cases("native")),
                          contract_case_name);
-INSTANTIATE_TEST_SUITE_P(P2pTuned, CommunicatorContract, testing::ValuesIn(gpu_cases("p2p", tuned_machine)),
-                         contract_case_name);
-INSTANTIATE_TEST_SUITE_P(NativeTuned, CommunicatorContract, testing::ValuesIn(gpu_cases("native", tuned_machine)),
-                         contract_case_name);
+INSTANTIATE_TEST_SUITE_P(P2pTuned, CommunicatorContract,
+                         testing::ValuesIn(at_some_sizes(gpu_cases("p2p", tuned_machine))), contract_case_name);
+INSTANTIATE_TEST_SUITE_P(NativeTuned, CommunicatorContract,
+                         testing::ValuesIn(at_some_sizes(gpu_cases("native", tuned_machine))), contract_case_name);
 INSTANTIATE_TEST_SUITE_P(Auto, CommunicatorContract,
                          testing::ValuesIn(gpu_cases("auto",
                                                      [](const std::vector<Device>& devices) {
