@@ -415,7 +415,8 @@ TuneResult tune(const MachineSnapshot& machine, const TuneParameters& parameters
     try {
       body();
     } catch (const Error& error) {
-      if (error.kind() == ErrorKind::kCancelled) throw;
+      // Not the back-end's fault: somebody else has the memory, or the user asked for more than there is.
+      if (error.kind() == ErrorKind::kCancelled || error.kind() == ErrorKind::kOutOfMemory) throw;
       mark_failed(result.profile, backend, error.what());
       std::erase_if(result.sizes, [&](const TunedSize& size) { return size.backend == backend; });
       result.findings.push_back({backend, "does not work, and is not used", error.what()});

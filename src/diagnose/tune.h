@@ -82,7 +82,8 @@ std::int64_t message_bytes(Collective op, std::int64_t bytes, int world_size);
 /// operation and size shortly, and the best three and the built-in plan, in turn, longer. A candidate that is not
 /// faster than the built-in plan by more than 3 % is not chosen: the best of many noisy ones always looks faster. Then
 /// every back-end is measured with what was chosen. `on_step` (may be empty) is told what comes next, and may throw.
-/// Throws what on_step throws, and kCancelled errors of timers; a back-end that fails is marked in the profile.
+/// Throws what on_step throws, and of timers kCancelled, and kOutOfMemory of the built-in plan; a back-end that fails
+/// is marked in the profile.
 TuneResult tune(const MachineSnapshot& machine, const TuneParameters& parameters, const MakeTimer& make_timer,
                 const std::function<void(std::string_view)>& on_step = {});
 

@@ -286,6 +286,17 @@ TEST(Tune, ABackEndWhoseBuiltInPlanFailsIsMarkedAndOthersAreTuned) {
   EXPECT_EQ(choose_backends(result.profile, "auto").backend_for(Collective::kBarrier, 0), "nccl");
 }
 
+TEST(Tune, WhereMemoryDoesNotSufficeNothingIsConcluded) {
+  FakeMachine fake;
+  fake.time = [](const Asked&) -> double { throw Error(ErrorKind::kOutOfMemory, "cuda:1: 5 bytes are free"); };
+  try {
+    fake.tune(kSmall);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kOutOfMemory);
+  }
+}
+
 TEST(Tune, ABackEndOfWhichMuchFailsIsGivenUp) {
   FakeMachine fake;
   int failures = 0;
