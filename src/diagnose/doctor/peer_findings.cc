@@ -127,7 +127,7 @@ Observations find_missing_access(const MachineFacts& facts, bool all) {
 
 std::vector<FindingRow> pair_findings() {
   const std::vector<RemedyStep> probe_again = {
-      {"see which pairs, and what of the causes below is on this machine", "tandem check"},
+      {"see the pairs, and what else is wrong with this machine", "tandem check && tandem doctor"},
       {"until it is mended, auto goes round p2p; to be sure", "tandem run MODEL --tp-backend native"}};
   constexpr std::string_view kCause =
       "The probe wrote between the two GPUs and did not read what it wrote. Likely, in this order: the IOMMU "
