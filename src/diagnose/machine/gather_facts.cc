@@ -28,6 +28,7 @@ MachineFacts gather_machine_facts(const FactSources& sources) {
   facts.pci = collect_pci(files);
   facts.xids = collect_xids(files);
   collect_libraries(files, facts.driver);
+  collect_gpus(files, sources.nvml_file, facts);
   return facts;
 }
 
