@@ -2,12 +2,8 @@
 // Reads what the doctor knows of this machine. Unprivileged; what it may not read it names.
 
 #include <filesystem>
-#include <functional>
-#include <span>
 #include <string>
-#include <string_view>
 
-#include "device/device.h"
 #include "diagnose/machine/machine_facts.h"
 
 namespace tandem {
