@@ -53,12 +53,14 @@ struct CommandLine {
   BenchModelOptions bench;
   BenchCommOptions bench_comm;
   TuneOptions tune;
+  ExplainOptions explain;
   bool config_json = false;
   CLI::App* run_command = nullptr;
   CLI::App* check_command = nullptr;
   CLI::App* bench_model_command = nullptr;
   CLI::App* bench_comm_command = nullptr;
   CLI::App* tune_command = nullptr;
+  CLI::App* explain_command = nullptr;
   CLI::App* config_show_command = nullptr;
 
   CommandLine() {
@@ -69,6 +71,7 @@ struct CommandLine {
     add_check();
     add_bench();
     add_tune();
+    add_explain();
     add_config();
   }
 
@@ -165,6 +168,17 @@ struct CommandLine {
     add_settings(command, flags, {"tp", "devices", "timeout", "p2p_buffer_size", "profile_dir", "log_level"});
   }
 
+  void add_explain() {
+    CLI::App& command =
+        *(explain_command = app.add_subcommand("explain", "what a code of a finding, a reason or an error means"));
+    CLI::Option* code = command.add_option("CODE", explain.code, "as printed in brackets: iommu-translated, bad-file");
+    CLI::Option* list = command.add_flag("--list", explain.list, "every code, a line each")->excludes(code);
+    command.add_flag("--markdown", explain.markdown, "all of it, as docs/reference/findings.md has it")
+        ->excludes(code)
+        ->excludes(list);
+    command.add_flag("--json", explain.json, "print JSON");
+  }
+
   void add_config() {
     CLI::App& group = *app.add_subcommand("config", "settings")->require_subcommand(1);
     CLI::App& command = *(config_show_command = group.add_subcommand("show", "every setting, its value and origin"));
@@ -174,7 +188,7 @@ struct CommandLine {
                   "log_level"});
   }
 
-  bool wants_json() const { return run.json || check.json || tune.json || config_json; }
+  bool wants_json() const { return run.json || check.json || tune.json || explain.json || config_json; }
 };
 
 // The word of the command line that CLI11 did not know, and what it may have been meant to be.
@@ -215,6 +229,7 @@ int dispatch(CommandLine& line, InterruptThread& interrupt) {
   if (line.bench_model_command->parsed()) return bench_model_command(line.bench, settings, interrupt);
   if (line.bench_comm_command->parsed()) return bench_comm_command(line.bench_comm, settings, interrupt);
   if (line.tune_command->parsed()) return tune_command(line.tune, settings, interrupt);
+  if (line.explain_command->parsed()) return explain_command(line.explain);
   return config_show_command(line.config_json, settings);
 }
 

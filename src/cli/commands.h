@@ -70,6 +70,14 @@ struct TuneOptions {
 };
 int tune_command(const TuneOptions& options, const Settings& settings, InterruptThread& interrupt);
 
+struct ExplainOptions {
+  std::string code;
+  bool list = false;      ///< every code
+  bool markdown = false;  ///< docs/reference/findings.md
+  bool json = false;
+};
+int explain_command(const ExplainOptions& options);
+
 int config_show_command(bool json, const Settings& settings);
 
 }  // namespace tandem::cli

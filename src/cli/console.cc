@@ -65,7 +65,8 @@ void StatusLine::show(std::string_view text) {
 
 void print_error(const Error& error) {
   const bool colour = use_colour();
-  write_stderr(format("{}error:{} {}\n", colour ? "\x1b[1;31m" : "", colour ? "\x1b[0m" : "", printable(error.what())));
+  write_stderr(format("{}error[{}]:{} {}\n", colour ? "\x1b[1;31m" : "", to_string(error.kind()),
+                      colour ? "\x1b[0m" : "", printable(error.what())));
   if (!error.hint().empty()) write_stderr(format("hint: {}\n", printable(error.hint())));
 }
 

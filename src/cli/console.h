@@ -36,7 +36,8 @@ class StatusLine {
   bool drawn_ = false;
 };
 
-/// "error: ..." and "hint: ..." on stderr, without what could steer the terminal: messages quote files of others.
+/// "error[bad-file]: ..." and "hint: ..." on stderr, without what could steer the terminal: messages quote files of
+/// others.
 void print_error(const Error& error);
 
 /// "1.23 GB", "456.7 MB", "890 B"; powers of ten.

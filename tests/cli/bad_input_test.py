@@ -309,7 +309,7 @@ class Arguments(CliTest):
         for target in ("/dev/full", self.folder / "no" / "folder.jsonl"):
             result = tandem(*arguments, "--json", target)
             self.assertEqual(result.returncode, 2, result.stderr)
-            self.assertIn(f"error: cannot write {target}", result.stderr)
+            self.assertIn(f"error[unreadable]: cannot write {target}", result.stderr)
 
     def test_output_that_cannot_be_written(self):
         for arguments in (("run", GGUF, *RUN), ("run", GGUF, *RUN, "--json"), ("check", GGUF), ("check", GGUF, "--json"),
@@ -317,7 +317,7 @@ class Arguments(CliTest):
             with self.subTest(arguments), open("/dev/full", "w") as full:
                 result = tandem(*arguments, stdout=full)
                 self.assertEqual(result.returncode, 2, result.stderr)
-                self.assertIn("error: cannot write to stdout: No space left on device\nhint: ", result.stderr)
+                self.assertIn("error[unreadable]: cannot write to stdout: No space left on device\nhint: ", result.stderr)
 
     def test_json_reports_errors_as_json_too(self):
         result = tandem("run", self.folder / "nothing", *RUN, "--json")

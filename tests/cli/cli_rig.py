@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import struct
 import subprocess
@@ -101,7 +102,7 @@ class CliTest(unittest.TestCase):
         message = result.stderr
         self.assertEqual(result.returncode, 2, f"{args}: {result.stdout}{message}")
         self.assertEqual(result.stdout, "", message)
-        errors = [line for line in message.splitlines() if line.startswith("error: ")]
+        errors = [line for line in message.splitlines() if re.match(r"error\[[a-z-]+\]: ", line)]
         self.assertEqual(len(errors), 1, message)
         for word in says:
             self.assertIn(word, message)

@@ -28,7 +28,7 @@ THIRD_PARTY = {
     "gmock/": _TESTS,
 }
 # Our own headers that bring heavy ones: for .cc files, and for each other.
-HEAVY = {"base/json.h", "tokenizer/json_reader.h"}
+HEAVY = {"base/json.h", "comm/trust/snapshot_field.h", "tokenizer/json_reader.h"}
 # What C, POSIX, Linux and the compiler provide. Names without a dot are the C++ library.
 SYSTEM = re.compile(
     r"(sys|linux|arpa|net|netinet|asm)/[\w/-]+\.h|(aio|cpuid|ctype|dirent|dlfcn|endian|errno|fcntl|fenv|float|ftw|getopt|"

@@ -9,15 +9,14 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "base/quote.h"
 #include "comm/communicator.h"
+#include "comm/trust/snapshot_field.h"
 
 namespace tandem {
 namespace {
 
 constexpr std::string_view kFormat = "tandem-machine-snapshot";
-constexpr int kVersion = 1;
-constexpr std::size_t kMaxText = 4096;
+constexpr int kVersion = 1, kNewestVersion = 2;  // 2: with facts of the machine, which are left alone here
 constexpr std::size_t kMaxCalls = 100'000;
 constexpr std::size_t kMaxTuned = 4096;  // looked through at each call
 
@@ -34,129 +33,7 @@ constexpr std::array kAlgorithms = {TunedAlgorithm::kBuiltIn,         TunedAlgor
 constexpr std::array kTunedCollectives = {Collective::kAllReduce, Collective::kAllGather, Collective::kReduceScatter,
                                           Collective::kBroadcast, Collective::kGather,    Collective::kSend};
 
-// Others may print it as it is.
-std::string one_line(const std::string& text) {
-  std::string line = printable(text).substr(0, kMaxText);
-  for (char& c : line) {
-    if (c == '\n' || c == '\t') c = ' ';
-  }
-  return printable(line);  // where the cut went through a character
-}
-
-/// A place in the file, for errors that name it.
-class Field {
- public:
-  Field(const Json& json, std::string_view origin, std::string name)
-      : json_(json), origin_(origin), name_(std::move(name)) {}
-
-  [[noreturn]] void refuse(std::string_view expected) const {
-    fail_with_hint(ErrorKind::kBadFile, format("{}: {}: expected {}, not {}", origin_, name_, expected, shown()),
-                   "record it anew with tandem check --snapshot FILE; docs/reference/machine-snapshot.md tells what it "
-                   "must hold");
-  }
-
-  Field at(const char* key) const {
-    if (!json_.is_object()) refuse("an object");
-    const auto found = json_.find(key);
-    const std::string name = name_ == kTop ? key : format("{}.{}", name_, key);
-    if (found == json_.end()) fail(ErrorKind::kBadFile, "{}: there is no {}", origin_, name);
-    return {*found, origin_, name};
-  }
-
-  /// Fields that came after the first files of this version.
-  bool has(const char* key) const { return json_.is_object() && json_.contains(key); }
-
-  std::vector<Field> elements(std::size_t most) const {
-    if (!json_.is_array()) refuse("an array");
-    if (json_.size() > most) {
-      fail(ErrorKind::kBadFile, "{}: {}: {} elements, {} at most", origin_, name_, json_.size(), most);
-    }
-    std::vector<Field> fields;
-    for (std::size_t i = 0; i < json_.size(); ++i) fields.emplace_back(json_[i], origin_, format("{}[{}]", name_, i));
-    return fields;
-  }
-
-  std::string text() const {
-    if (!json_.is_string()) refuse("a text");
-    const auto& text = json_.get_ref<const std::string&>();
-    if (text.size() > kMaxText || text != one_line(text)) {
-      refuse(format("one line without control characters, of {} bytes at most", kMaxText));
-    }
-    return text;
-  }
-
-  bool boolean() const {
-    if (!json_.is_boolean()) refuse("true or false");
-    return json_.get<bool>();
-  }
-
-  template <class T = int>
-  T integer(T least, T most) const {
-    const std::string expected = format("an integer of {} to {}", least, most);
-    if (!json_.is_number_unsigned()) refuse(expected);  // negative, which nothing here may be
-    const auto value = json_.get<std::uint64_t>();
-    if (value < static_cast<std::uint64_t>(least) || value > static_cast<std::uint64_t>(most)) refuse(expected);
-    return static_cast<T>(value);
-  }
-
-  // Nothing that is measured here comes near the bound; beyond it sums and products would overflow.
-  double number() const {
-    if (!json_.is_number() || json_.get<double>() < 0 || json_.get<double>() > 1e18) refuse("a number of 0 to 1e18");
-    return json_.get<double>();
-  }
-
-  template <class T, std::size_t n>
-  T one_of(const std::array<T, n>& values) const {
-    std::string known;
-    for (const T value : values) {
-      if (json_.is_string() && json_.get_ref<const std::string&>() == to_string(value)) return value;
-      known += format("{}{}", known.empty() ? "" : ", ", to_string(value));
-    }
-    refuse("one of " + known);
-  }
-
-  std::string tuned_backend() const {
-    if (!json_.is_string() || (json_ != "p2p" && json_ != "native")) refuse("p2p or native");
-    return json_.get<std::string>();
-  }
-
-  std::string backend() const {
-    const std::vector<std::string>& known = backend_names();
-    if (!json_.is_string() || std::find(known.begin(), known.end(), json_.get<std::string>()) == known.end()) {
-      refuse("p2p, nccl, native or cpu");
-    }
-    return json_.get<std::string>();
-  }
-
-  std::pair<int, int> compute_capability() const {
-    const std::string version = text();
-    const std::size_t dot = version.find('.');
-    const auto part = [&](const std::string& digits) {
-      if (digits.empty() || digits.size() > 3 || digits.find_first_not_of("0123456789") != digits.npos) {
-        refuse("a compute capability such as \"9.0\"");
-      }
-      return std::stoi(digits);
-    };
-    if (dot == version.npos) refuse("a compute capability such as \"9.0\"");
-    return {part(version.substr(0, dot)), part(version.substr(dot + 1))};
-  }
-
-  [[noreturn]] void refuse_twice() const { fail(ErrorKind::kBadFile, "{}: {} is there twice", origin_, name_); }
-
-  static constexpr std::string_view kTop = "the whole";
-
- private:
-  std::string shown() const {
-    if (json_.is_structured()) return json_.is_array() ? "an array" : "an object";
-    return json_.is_string() ? quote(json_.get_ref<const std::string&>()) : json_ascii(json_);
-  }
-
-  const Json& json_;
-  std::string_view origin_;
-  std::string name_;
-};
-
-ProbeResult probe_of(const Field& field) {
+ProbeResult probe_of(const SnapshotField& field) {
   return {.outcome = field.at("outcome").one_of(kOutcomes),
           .rounds = field.at("rounds").integer<std::int64_t>(0, std::numeric_limits<std::int64_t>::max()),
           .detail = field.at("detail").text(),
@@ -164,7 +41,7 @@ ProbeResult probe_of(const Field& field) {
           .bandwidth = field.at("bandwidth").number()};
 }
 
-GpuFacts gpu_of(const Field& field) {
+GpuFacts gpu_of(const SnapshotField& field) {
   const auto [major, minor] = field.at("compute_capability").compute_capability();
   return {.index = field.at("index").integer(0, 1 << 16),
           .name = field.at("name").text(),
@@ -177,10 +54,10 @@ GpuFacts gpu_of(const Field& field) {
           .is_mig = field.at("mig").boolean()};
 }
 
-void read_pairs(const Field& field, MachineSnapshot& machine) {
+void read_pairs(const SnapshotField& field, MachineSnapshot& machine) {
   const auto num_gpus = static_cast<int>(machine.gpus.size());
   std::set<std::pair<int, int>> seen;
-  for (const Field& entry : field.elements(static_cast<std::size_t>(kMaxWorldSize) * kMaxWorldSize)) {
+  for (const SnapshotField& entry : field.elements(static_cast<std::size_t>(kMaxWorldSize) * kMaxWorldSize)) {
     if (num_gpus < 2) field.refuse("no pairs of fewer than two GPUs");
     PairFacts pair{.from = entry.at("from").integer(0, num_gpus - 1),
                    .to = entry.at("to").integer(0, num_gpus - 1),
@@ -201,12 +78,18 @@ void read_pairs(const Field& field, MachineSnapshot& machine) {
   }
 }
 
-Tuning tuning_of(const Field& top) {
+std::string tuned_backend_of(const SnapshotField& field) {
+  const std::string name = field.text();
+  if (name != "p2p" && name != "native") field.refuse("p2p or native");
+  return name;
+}
+
+Tuning tuning_of(const SnapshotField& top) {
   Tuning tuning;
   if (top.has("tuned_calls")) {
     std::set<std::tuple<std::string, Collective, std::int64_t>> seen;
-    for (const Field& field : top.at("tuned_calls").elements(kMaxTuned)) {
-      tuning.calls.push_back({.backend = field.at("backend").tuned_backend(),
+    for (const SnapshotField& field : top.at("tuned_calls").elements(kMaxTuned)) {
+      tuning.calls.push_back({.backend = tuned_backend_of(field.at("backend")),
                               .op = field.at("op").one_of(kTunedCollectives),
                               .up_to_bytes = field.at("up_to_bytes").integer<std::int64_t>(1, TunedCalls::kNoBound),
                               .algorithm = field.at("algorithm").one_of(kAlgorithms),
@@ -217,8 +100,8 @@ Tuning tuning_of(const Field& top) {
   }
   if (top.has("tuned_inboxes")) {
     std::set<std::string> seen;
-    for (const Field& field : top.at("tuned_inboxes").elements(2)) {
-      tuning.inboxes.push_back({.backend = field.at("backend").tuned_backend(),
+    for (const SnapshotField& field : top.at("tuned_inboxes").elements(2)) {
+      tuning.inboxes.push_back({.backend = tuned_backend_of(field.at("backend")),
                                 .bytes = field.at("bytes").integer<std::int64_t>(1, TunedCalls::kNoBound)});
       if (!seen.insert(tuning.inboxes.back().backend).second) field.refuse_twice();
     }
@@ -289,23 +172,23 @@ std::string snapshot_json(const MachineSnapshot& machine) {
 
 MachineSnapshot parse_snapshot(std::string_view text, std::string_view origin) {
   const Json json = parse_json(text, origin);
-  const Field top(json, origin, std::string(Field::kTop));
-  if (const Field field = top.at("format"); field.text() != kFormat) field.refuse(format("\"{}\"", kFormat));
-  top.at("version").integer(kVersion, kVersion);
+  const SnapshotField top(json, origin);
+  if (const SnapshotField field = top.at("format"); field.text() != kFormat) field.refuse(format("\"{}\"", kFormat));
+  top.at("version").integer(kVersion, kNewestVersion);
   MachineSnapshot machine{
       .driver = top.at("driver").text(), .no_gpus = top.at("no_gpus").text(), .no_nvml = top.at("no_nvml").text()};
   if (top.has("profile")) machine.profile = top.at("profile").text();
-  for (const Field& field : top.at("gpus").elements(kMaxWorldSize)) machine.gpus.push_back(gpu_of(field));
+  for (const SnapshotField& field : top.at("gpus").elements(kMaxWorldSize)) machine.gpus.push_back(gpu_of(field));
   read_pairs(top.at("pairs"), machine);
   std::set<std::string> backends;
-  for (const Field& field : top.at("backends").elements(backend_names().size())) {
+  for (const SnapshotField& field : top.at("backends").elements(backend_names().size())) {
     machine.backends.push_back({.name = field.at("name").backend(),
                                 .works = field.at("works").boolean(),
                                 .detail = field.at("detail").text()});
     if (!backends.insert(machine.backends.back().name).second) field.refuse_twice();
   }
   std::set<std::tuple<std::string, Collective, std::int64_t>> calls;
-  for (const Field& field : top.at("calls").elements(kMaxCalls)) {
+  for (const SnapshotField& field : top.at("calls").elements(kMaxCalls)) {
     machine.calls.push_back({.backend = field.at("backend").backend(),
                              .op = field.at("op").one_of(kCollectives),
                              .bytes = field.at("bytes").integer<std::int64_t>(0, std::int64_t{1} << 50),

@@ -137,13 +137,20 @@ TEST(SnapshotJson, RefusesTuningThatNoBackendHas) {
               HasSubstr("tuned_inboxes[1] is there twice"));
 }
 
+TEST(SnapshotJson, ReadsVersionTwoWithoutItsFactsOfTheMachine) {
+  Json json = parse_json(snapshot_json(full_snapshot()), "");
+  json["version"] = 2;
+  json["host"] = {{"os", "new"}};
+  EXPECT_EQ(parse_snapshot(json_text(json), "x"), full_snapshot());
+}
+
 TEST(SnapshotJson, RefusesOtherFiles) {
   EXPECT_THAT(refusal(""), HasSubstr("broken JSON at byte"));
   EXPECT_THAT(refusal("[]"), HasSubstr("the whole: expected an object, not an array"));
   EXPECT_THAT(refusal("{}"), HasSubstr("there is no format"));
   EXPECT_THAT(refusal_of([](Json& j) { j["format"] = "gguf"; }), HasSubstr("format: expected \"tandem-machine-snap"));
-  EXPECT_THAT(refusal_of([](Json& j) { j["version"] = 2; }),
-              HasSubstr("version: expected an integer of 1 to 1, not 2"));
+  EXPECT_THAT(refusal_of([](Json& j) { j["version"] = 3; }),
+              HasSubstr("version: expected an integer of 1 to 2, not 3"));
   EXPECT_THAT(refusal_of([](Json& j) { j["version"] = 0; }), HasSubstr("version: expected"));
 }
 

@@ -11,19 +11,10 @@
 namespace tandem {
 namespace {
 
-// What we use of NVML, declared by us: nobody needs its header to build Tandem. The names and values are NVIDIA's.
-using NvmlDevice = struct NvmlDeviceOfLibrary*;
-constexpr int kSuccess = 0, kNoSuchLink = 2;  // NVML_ERROR_INVALID_ARGUMENT
-constexpr int kEnabled = 1;
+constexpr int kSuccess = static_cast<int>(NvmlResult::kSuccess);
+constexpr int kNoSuchLink = static_cast<int>(NvmlResult::kInvalidArgument);
 constexpr int kReadCaps = 0, kNvLinkCaps = 2;
 constexpr int kP2pOk = 0;
-constexpr unsigned kMaxLinks = 64;  // more than any GPU has
-
-struct NvmlPciInfo {
-  char bus_id_legacy[16];
-  unsigned domain, bus, device, device_id, subsystem_id;
-  char bus_id[32];
-};
 
 struct PciPlace {
   unsigned domain = 0, bus = 0, device = 0;
@@ -50,12 +41,12 @@ struct Nvml::Library {
   int (*shutdown)() = nullptr;
   const char* (*error_string)(int error) = nullptr;
   int (*system_driver_version)(char* text, unsigned length) = nullptr;
-  int (*device_by_pci)(const char* address, NvmlDevice* device) = nullptr;
-  int (*common_ancestor)(NvmlDevice a, NvmlDevice b, int* level) = nullptr;
-  int (*nvlink_state)(NvmlDevice device, unsigned link, int* state) = nullptr;
-  int (*nvlink_remote_pci)(NvmlDevice device, unsigned link, NvmlPciInfo* remote) = nullptr;
-  int (*p2p_status)(NvmlDevice a, NvmlDevice b, int caps, int* status) = nullptr;
-  int (*mig_mode)(NvmlDevice device, unsigned* current, unsigned* pending) = nullptr;
+  int (*device_by_pci)(const char* address, NvmlGpu* device) = nullptr;
+  int (*common_ancestor)(NvmlGpu a, NvmlGpu b, int* level) = nullptr;
+  int (*nvlink_state)(NvmlGpu device, unsigned link, int* state) = nullptr;
+  int (*nvlink_remote_pci)(NvmlGpu device, unsigned link, NvmlPciInfo* remote) = nullptr;
+  int (*p2p_status)(NvmlGpu a, NvmlGpu b, int caps, int* status) = nullptr;
+  int (*mig_mode)(NvmlGpu device, unsigned* current, unsigned* pending) = nullptr;
 
   explicit Library(const std::string& file) : handle(dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL)) {
     if (handle == nullptr) {
@@ -77,21 +68,21 @@ struct Nvml::Library {
     }
   }
 
-  NvmlDevice device(const std::string& address) const {
-    NvmlDevice found = nullptr;
+  NvmlGpu device(const std::string& address) const {
+    NvmlGpu found = nullptr;
     return device_by_pci(address.c_str(), &found) == kSuccess ? found : nullptr;
   }
 
   // To that GPU itself; if none is, and the driver says that NVLink joins the two, through switches, whether it names
   // these or, as in virtual machines, hides them.
-  int num_nvlinks(NvmlDevice from, NvmlDevice to, const std::string& to_address) const {
+  int num_nvlinks(NvmlGpu from, NvmlGpu to, const std::string& to_address) const {
     const std::optional<PciPlace> place = place_of(to_address);
     int direct = 0, others = 0;
-    for (unsigned link = 0; link < kMaxLinks; ++link) {
+    for (unsigned link = 0; link < kNvmlMaxLinks; ++link) {
       int state = 0;
       const int error = nvlink_state(from, link, &state);
       if (error == kNoSuchLink) break;
-      if (error != kSuccess || state != kEnabled) continue;
+      if (error != kSuccess || state != kNvmlEnabled) continue;
       NvmlPciInfo remote{};
       if (nvlink_remote_pci(from, link, &remote) == kSuccess &&
           place == PciPlace{remote.domain, remote.bus, remote.device}) {
@@ -119,14 +110,24 @@ std::string Nvml::driver_version() const {
   return library_->system_driver_version(text.data(), text.size()) == kSuccess ? text.data() : "";
 }
 
+void* Nvml::find_function(const char* name) const {
+  return dlsym(library_->handle, name);
+}
+
+std::string Nvml::explain(NvmlResult result) const {
+  if (result == NvmlResult::kFunctionNotFound) return "NVML of this driver does not have it";
+  const char* text = library_->error_string(static_cast<int>(result));
+  return text != nullptr ? text : format("error {}", static_cast<int>(result));
+}
+
 bool Nvml::is_mig(const std::string& gpu) const {
-  const NvmlDevice device = library_->device(gpu);
+  const NvmlGpu device = library_->device(gpu);
   unsigned current = 0, pending = 0;
-  return device != nullptr && library_->mig_mode(device, &current, &pending) == kSuccess && current == kEnabled;
+  return device != nullptr && library_->mig_mode(device, &current, &pending) == kSuccess && current == kNvmlEnabled;
 }
 
 std::string Nvml::link(const std::string& from, const std::string& to) const {
-  const NvmlDevice a = library_->device(from), b = library_->device(to);
+  const NvmlGpu a = library_->device(from), b = library_->device(to);
   if (a == nullptr || b == nullptr) return "";
   if (const int links = library_->num_nvlinks(a, b, to); links > 0) return format("NV{}", links);
   int level = 0;
@@ -150,7 +151,7 @@ std::string Nvml::link(const std::string& from, const std::string& to) const {
 }
 
 std::string Nvml::p2p_status(const std::string& from, const std::string& to) const {
-  const NvmlDevice a = library_->device(from), b = library_->device(to);
+  const NvmlGpu a = library_->device(from), b = library_->device(to);
   int status = -1;
   if (a == nullptr || b == nullptr || library_->p2p_status(a, b, kReadCaps, &status) != kSuccess) return "";
   static constexpr const char* kNames[] = {"OK", "CNS", "GNS", "TNS", "DR", "NS"};

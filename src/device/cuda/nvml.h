@@ -5,6 +5,8 @@
 #include <memory>
 #include <string>
 
+#include "device/cuda/nvml_types.h"
+
 namespace tandem {
 
 class Nvml {
@@ -30,7 +32,18 @@ class Nvml {
   /// Of reads, as `nvidia-smi topo -p2p r` prints it: "OK", "CNS", "GNS", "TNS", "DR", "NS".
   std::string p2p_status(const std::string& from, const std::string& to) const;
 
+  /// Any other function, by its name in NVML's reference and with arguments of just the types it has there.
+  /// kFunctionNotFound: this driver's library is too old, or too new, to have it.
+  template <class... A>
+  NvmlResult call(const char* name, A... arguments) const {
+    auto* function = reinterpret_cast<int (*)(A...)>(find_function(name));
+    return function == nullptr ? NvmlResult::kFunctionNotFound : static_cast<NvmlResult>(function(arguments...));
+  }
+  /// In NVML's words.
+  std::string explain(NvmlResult result) const;
+
  private:
+  void* find_function(const char* name) const;
   struct Library;
   std::unique_ptr<Library> library_;
 };

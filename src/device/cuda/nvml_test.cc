@@ -72,6 +72,16 @@ TEST(Nvml, KnowsNothingOfOtherGpus) {
   }
 }
 
+TEST(Nvml, CallsByName) {
+  const Nvml nvml = fake("pcie");
+  unsigned count = 0;
+  EXPECT_EQ(nvml.call("nvmlDeviceGetCount_v2", &count), NvmlResult::kSuccess);
+  EXPECT_EQ(count, 4u);
+  EXPECT_EQ(nvml.call("nvmlDeviceGetCount_v9", &count), NvmlResult::kFunctionNotFound);
+  EXPECT_THAT(nvml.explain(NvmlResult::kFunctionNotFound), HasSubstr("does not have it"));
+  EXPECT_EQ(nvml.explain(NvmlResult::kGpuIsLost), "GPU is lost");
+}
+
 TEST(Nvml, SaysWhyThereIsNone) {
   EXPECT_THAT(refusal("/nonexistent/libnvidia-ml.so.1"), HasSubstr("cannot load NVML: /nonexistent/libnvidia-ml"));
   EXPECT_THAT(refusal("libc.so.6"), HasSubstr("has no nvmlInit_v2"));

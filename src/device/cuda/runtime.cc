@@ -52,6 +52,11 @@ const Driver& driver() {
   return functions;
 }
 
+// 13010 is 13.1.
+std::string version_text(int version) {
+  return format("{}.{}", version / 1000, version % 1000 / 10);
+}
+
 std::string driver_error(CUresult result) {
   const char* name = nullptr;
   driver().error_name(result, &name);
@@ -85,6 +90,16 @@ int num_devices(std::string* why_none) {
   cudaGetLastError();
   if (why_none != nullptr) *why_none = error == cudaSuccess ? "no CUDA device is visible" : cudaGetErrorString(error);
   return 0;
+}
+
+std::string built_for() {
+  return version_text(CUDART_VERSION);
+}
+
+std::string driver_serves() {
+  int version = 0;
+  if (cudaDriverGetVersion(&version) != cudaSuccess) cudaGetLastError();
+  return version > 0 ? version_text(version) : "";
 }
 
 DeviceInfo device_info(int device) {

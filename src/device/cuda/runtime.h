@@ -12,6 +12,11 @@ namespace tandem::cuda {
 /// How many GPUs this process can use. 0 when there is no driver, or one too old; `why_none` then gets the reason.
 int num_devices(std::string* why_none = nullptr);
 
+/// The CUDA version of the toolkit that this program was built with, "13.0".
+std::string built_for();
+/// The newest CUDA version that the driver serves; empty: there is no driver.
+std::string driver_serves();
+
 struct DeviceInfo {
   std::string name;
   std::string uuid;          ///< "GPU-0123abcd-..." as nvidia-smi prints it

@@ -1,0 +1,72 @@
+#include "diagnose/doctor/explain.h"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+
+#include "base/json.h"
+#include "comm/trust/choice.h"
+#include "diagnose/doctor/findings.h"
+#include "tandem/error.h"
+
+namespace tandem {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+TEST(Explain, KnowsEveryCodeThatTandemPrints) {
+  std::vector<std::string> codes = {"nvlink-without-access", "no-nvml", "back-end-refused"};
+  for (const FindingRow& row : finding_table()) codes.emplace_back(row.code);
+  for (int i = 0; i <= static_cast<int>(Reason::kForcedOther); ++i) {
+    codes.emplace_back(to_string(static_cast<Reason>(i)));
+  }
+  for (int i = 0; i <= static_cast<int>(ErrorKind::kInternal); ++i) {
+    codes.emplace_back(to_string(static_cast<ErrorKind>(i)));
+  }
+  for (const ProbeOutcome outcome :
+       {ProbeOutcome::kNotTried, ProbeOutcome::kPassed, ProbeOutcome::kNoAccess, ProbeOutcome::kMapFailed,
+        ProbeOutcome::kLost, ProbeOutcome::kCorrupt, ProbeOutcome::kOutOfOrder}) {
+    codes.emplace_back(to_string(outcome));
+  }
+  const std::vector<std::string_view> known = known_codes();
+  for (const std::string& code : codes) {
+    SCOPED_TRACE(code);
+    const auto text = explain_text(code);
+    ASSERT_TRUE(text);
+    EXPECT_THAT(*text, testing::StartsWith(code + " ("));
+    EXPECT_THAT(*text, Not(HasSubstr("): \n")));
+    EXPECT_EQ(std::count(known.begin(), known.end(), code), 1);
+    const Json json = parse_json(*explain_json(code), "x");
+    for (const Json& meaning : json.at("meanings")) EXPECT_NE(meaning.at("title"), "");
+    EXPECT_THAT(code_list_text(), HasSubstr("  " + code + " "));
+  }
+}
+
+TEST(Explain, LinesFitATerminalButForCommands) {
+  for (const std::string_view code : known_codes()) {
+    std::istringstream lines(*explain_text(code));
+    for (std::string line; std::getline(lines, line);) {
+      const bool command = line.starts_with("           ");
+      EXPECT_TRUE(command || line.size() <= 80) << code << ": " << line;
+    }
+  }
+}
+
+TEST(Explain, NothingIsSaidOfACodeThatThereIsNot) {
+  EXPECT_FALSE(explain_text("no-such-code"));
+  EXPECT_FALSE(explain_json("no-such-code"));
+}
+
+TEST(Explain, ThePageOfCodesIsCurrent) {
+  std::ifstream file(TANDEM_SOURCE_DIR "/docs/reference/findings.md");
+  std::stringstream page;
+  page << file.rdbuf();
+  EXPECT_EQ(page.str(), code_list_markdown())
+      << "write it anew: tandem explain --markdown > docs/reference/findings.md";
+}
+
+}  // namespace
+}  // namespace tandem
