@@ -183,14 +183,14 @@ def tells_times_apart():
     CHECK.assertRegex(answer().stderr, rf"first token \d+ ms \| prefill {speed} \| decode {speed}")
 
 
-def bench_model():
-    text = output("bench", "model", GGUF, "--prompt", "16", "--tokens", "4", "--context", "8", "--samples", "3",
+def bench_model(samples):
+    text = output("bench", "model", GGUF, "--prompt", "16", "--tokens", "4", "--context", "8", "--samples", samples,
                   "--json", "-")
     return {record["name"]: record for record in map(json.loads, text.splitlines())}
 
 
 def measures_prompt_and_decode_apart():
-    records = bench_model()
+    records = bench_model(1)
     CHECK.assertEqual(records["prefill"]["prompt"], 16)
     CHECK.assertEqual((records["decode"]["context"], records["decode"]["batch"]), (8, 1))
     for name in ("prefill", "decode"):
@@ -198,7 +198,7 @@ def measures_prompt_and_decode_apart():
 
 
 def benchmarks_carry_samples():
-    records = bench_model()
+    records = bench_model(3)
     for record in (records["decode"], records["prefill"]):
         samples = sorted(record["samples"])
         CHECK.assertEqual((len(samples), record["median"]), (3, samples[1]))
@@ -206,7 +206,8 @@ def benchmarks_carry_samples():
 
 
 def bench_comm(*flags):
-    text = output("bench", "comm", "--devices", "cpu", "--tp", "2", "--samples", "3", "--calls", "2", "--json", "-", *flags)
+    text = output("bench", "comm", "--devices", "cpu", "--tp", "2", "--samples", "3", "--calls", "2", "--json", "-",
+                  *flags)
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
