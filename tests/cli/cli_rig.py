@@ -12,7 +12,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden"
 GGUF = GOLDEN / "gguf" / "llama-f16" / "model.gguf"  # has a tokenizer and a chat template
-TANDEM = os.environ["TANDEM"]
+TANDEM = os.environ.get("TANDEM", str(ROOT / "build/cpu/src/cli/tandem"))
 
 
 def tandem(*args, stdin=None, stdout=subprocess.PIPE, env=None, timeout=120):
