@@ -1,15 +1,12 @@
 // `tandem check MODEL`: how a model would be split, and whether it fits. Without a model: what ranks can communicate
 // with on this machine.
-#include <algorithm>
-
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/devices.h"
 #include "cli/load.h"
 #include "cli/output.h"
-#include "comm/device_list.h"
 #include "comm/trust/snapshot_json.h"
-#include "device/cuda/runtime.h"
 #include "diagnose/check_machine.h"
 #include "diagnose/model_plan.h"
 
@@ -24,23 +21,6 @@ int check_model(const CheckOptions& options, const Settings& settings) {
   const ModelPlan plan = plan_model(model_options(options.model, settings));
   write_stdout(options.json ? plan_json(plan) + "\n" : format_plan(plan));
   return plan.fits() ? 0 : 1;
-}
-
-// All GPUs, where there are any; else CPU ranks.
-std::vector<Device> devices_to_check(const Settings& settings) {
-  const std::vector<std::string> names = settings.list("devices");
-  const int ranks = settings.bounded("tp", kMaxWorldSize);
-  if (!names.empty()) return parse_devices(names, ranks);
-  int num_gpus = 0;
-  if constexpr (kBuiltWithCuda) num_gpus = cuda::num_devices();
-  if (num_gpus == 0) return parse_devices(names, ranks > 0 ? ranks : 2);
-  if (ranks > num_gpus) {
-    fail_with_hint(ErrorKind::kInvalidArgument, format("{} ranks, and {} GPUs", ranks, num_gpus),
-                   "a smaller --tp, or --devices cpu to check CPU ranks");
-  }
-  std::vector<std::string> gpus;
-  for (int i = 0; i < (ranks > 0 ? ranks : std::min(num_gpus, kMaxWorldSize)); ++i) gpus.push_back(std::to_string(i));
-  return parse_devices(gpus, 0);
 }
 
 MachineSnapshot replayed(const CheckOptions& options, const Settings& settings) {

@@ -53,6 +53,7 @@ struct CommandLine {
   BenchModelOptions bench;
   BenchCommOptions bench_comm;
   TuneOptions tune;
+  DoctorOptions doctor;
   ExplainOptions explain;
   bool config_json = false;
   CLI::App* run_command = nullptr;
@@ -60,6 +61,7 @@ struct CommandLine {
   CLI::App* bench_model_command = nullptr;
   CLI::App* bench_comm_command = nullptr;
   CLI::App* tune_command = nullptr;
+  CLI::App* doctor_command = nullptr;
   CLI::App* explain_command = nullptr;
   CLI::App* config_show_command = nullptr;
 
@@ -71,6 +73,7 @@ struct CommandLine {
     add_check();
     add_bench();
     add_tune();
+    add_doctor();
     add_explain();
     add_config();
   }
@@ -168,6 +171,24 @@ struct CommandLine {
     add_settings(command, flags, {"tp", "devices", "timeout", "p2p_buffer_size", "profile_dir", "log_level"});
   }
 
+  void add_doctor() {
+    CLI::App& command =
+        *(doctor_command = app.add_subcommand("doctor", "what is wrong with this machine, why, and what mends it"));
+    command.add_option("--why-not", doctor.why_not, "why that back-end is not used: p2p, nccl or native")
+        ->check(CLI::IsMember({"p2p", "nccl", "native"}));
+    command.add_flag("--fix-plan", doctor.fix_plan, "the remedies as a list of commands; none of them is run");
+    CLI::Option* from =
+        command.add_option("--from", doctor.from_file, "look at the machine of a snapshot, not at this one");
+    command.add_option("--snapshot", doctor.snapshot_file, "write what is known of this machine to FILE")
+        ->excludes(from);
+    command.add_flag("--no-probe", doctor.no_probe, "leave the GPUs' links alone: faster, and knows less")
+        ->excludes(from);
+    command.add_option("--supply-watts", doctor.supply_watts, "what the power supply gives")
+        ->check(CLI::Range(1.0, 1e6));
+    command.add_flag("--json", doctor.json, "print JSON");
+    add_settings(command, flags, {"devices", "timeout", "log_level"});
+  }
+
   void add_explain() {
     CLI::App& command =
         *(explain_command = app.add_subcommand("explain", "what a code of a finding, a reason or an error means"));
@@ -188,7 +209,7 @@ struct CommandLine {
                   "log_level"});
   }
 
-  bool wants_json() const { return run.json || check.json || tune.json || explain.json || config_json; }
+  bool wants_json() const { return run.json || check.json || tune.json || explain.json || doctor.json || config_json; }
 };
 
 // The word of the command line that CLI11 did not know, and what it may have been meant to be.
@@ -229,6 +250,7 @@ int dispatch(CommandLine& line, InterruptThread& interrupt) {
   if (line.bench_model_command->parsed()) return bench_model_command(line.bench, settings, interrupt);
   if (line.bench_comm_command->parsed()) return bench_comm_command(line.bench_comm, settings, interrupt);
   if (line.tune_command->parsed()) return tune_command(line.tune, settings, interrupt);
+  if (line.doctor_command->parsed()) return doctor_command(line.doctor, settings);
   if (line.explain_command->parsed()) return explain_command(line.explain);
   return config_show_command(line.config_json, settings);
 }

@@ -70,6 +70,17 @@ struct TuneOptions {
 };
 int tune_command(const TuneOptions& options, const Settings& settings, InterruptThread& interrupt);
 
+struct DoctorOptions {
+  std::string why_not;  ///< a back-end; empty: the findings are told
+  bool fix_plan = false;
+  bool no_probe = false;  ///< leave the links alone
+  bool json = false;
+  std::string from_file;      ///< read in place of the machine; empty: none
+  std::string snapshot_file;  ///< written; empty: none
+  std::optional<double> supply_watts;
+};
+int doctor_command(const DoctorOptions& options, const Settings& settings);
+
 struct ExplainOptions {
   std::string code;
   bool list = false;      ///< every code

@@ -19,6 +19,11 @@ double now_s() {
   return std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
 }
 
+bool is_terminal(int file) {
+  const char* term = std::getenv("TERM");
+  return ::isatty(file) == 1 && term != nullptr && std::string_view(term) != "dumb";
+}
+
 bool use_colour() {
   return stderr_is_terminal() && std::getenv("NO_COLOR") == nullptr;
 }
@@ -30,8 +35,11 @@ void write_stderr(const std::string& text) {
 }  // namespace
 
 bool stderr_is_terminal() {
-  const char* term = std::getenv("TERM");
-  return ::isatty(STDERR_FILENO) == 1 && term != nullptr && std::string_view(term) != "dumb";
+  return is_terminal(STDERR_FILENO);
+}
+
+bool stdout_takes_colour() {
+  return is_terminal(STDOUT_FILENO) && std::getenv("NO_COLOR") == nullptr;
 }
 
 ProgressBar::ProgressBar(std::string label) : label_(std::move(label)), start_s_(now_s()) {}

@@ -13,6 +13,9 @@ namespace tandem::cli {
 /// Whether stderr is a terminal that takes control sequences: TERM=dumb does not. NO_COLOR is about colours only.
 bool stderr_is_terminal();
 
+/// Whether stdout is one that takes colours: NO_COLOR is not set.
+bool stdout_takes_colour();
+
 /// A bar on a terminal, redrawn in place; nothing elsewhere. One thread at a time.
 class ProgressBar {
  public:

@@ -117,7 +117,7 @@ class OtherMachines(CliTest):
             change(data)
             path.write_text(json.dumps(data))
             self.refuse("check", "--replay", path, says=["bad.json: ", *says])
-        spoil(lambda data: data.update(version=2), "version", "not 2")
+        spoil(lambda data: data.update(version=3), "version", "not 3")
         spoil(lambda data: data["pairs"].pop(), "from 1 to 0 is missing")
         spoil(lambda data: data["pairs"][1]["probe"].pop("rounds"), "there is no pairs[1].probe.rounds")
         spoil(lambda data: data["gpus"][0].update(name="\x1b[2J"), "gpus[0].name", '"?[2J"')

@@ -97,8 +97,8 @@ void ask_of_speed(const MachineSnapshot& machine, const std::optional<Choice>& c
                                     [&](const MeasuredCall& call) { return call.backend == backend; });
   tree.ask("was it measured?", measured ? Answer::kYes : Answer::kUnknown);
   const std::vector<std::string> used = choice->used();
-  tree.ask("is it the fastest somewhere?", std::find(used.begin(), used.end(), backend) != used.end(),
-           measured_times(machine));
+  tree.ask("is it the fastest at something? (times are of all-reduce)",
+           std::find(used.begin(), used.end(), backend) != used.end(), measured_times(machine));
 }
 
 std::optional<Choice> choice_of(const MachineSnapshot& machine) {

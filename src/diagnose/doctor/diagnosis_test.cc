@@ -33,14 +33,6 @@ struct Mutation {
   std::vector<std::string> with = {};  ///< consequences that the finding must hide
 };
 
-void set_access(MachineFacts& facts, bool can_access, const std::string& status) {
-  for (PairFacts& pair : facts.fabric.pairs) {
-    pair.can_access = can_access;
-    pair.p2p_status = status;
-    pair.probe = {.outcome = can_access ? ProbeOutcome::kPassed : ProbeOutcome::kNoAccess};
-  }
-}
-
 void set_outcome(MachineFacts& facts, ProbeOutcome outcome) {
   pair_of(facts, 0, 1).probe = {.outcome = outcome, .rounds = 4096, .detail = "lane 3"};
 }
@@ -167,7 +159,7 @@ const std::vector<Mutation>& mutations() {
       {"patched-module-without-bar1",
        healthy_rtx3090x2,
        [](F& f) {
-         for (PairFacts& pair : f.fabric.pairs) pair.link = "PHB";
+         set_links(f, "PHB");
          set_outcome(f, ProbeOutcome::kMapFailed);
        },
        {"map-failed"}},
@@ -175,7 +167,7 @@ const std::vector<Mutation>& mutations() {
       {"geforce-no-p2p",
        healthy_rtx3090x2,
        [](F& f) {
-         for (PairFacts& pair : f.fabric.pairs) pair.link = "PHB";
+         set_links(f, "PHB");
          set_access(f, false, "CNS");
        },
        {"no-peer-access"}},
@@ -311,18 +303,15 @@ TEST(Doctor, TellsWhatStopsP2pFirst) {
   facts.host.available_memory_bytes = 1 << 20;                    // a warning
   facts.fabric.backends[1] = {"native", false, "out of memory"};  // an error
   facts.pci[0].iommu_group_type = "DMA";                          // a warning that stops p2p
-  facts.driver.version = "580.142";                               // another
+  facts.gpus[1].mig = true;                                       // another
   facts.gpus[0].persistence = false;                              // an info
   Diagnosis diagnosis = diagnose(facts);
-  EXPECT_THAT(codes(diagnosis),
-              ElementsAre("driver-known-bad", "iommu-translated", "failed", "host-memory-low", "persistence-off"));
+  EXPECT_THAT(codes(diagnosis), ElementsAre("mig", "iommu-translated", "failed", "host-memory-low", "persistence-off"));
   set_outcome(facts, ProbeOutcome::kCorrupt);  // makes an error of that which explains it
   diagnosis = diagnose(facts);
-  EXPECT_THAT(codes(diagnosis),
-              ElementsAre("iommu-translated", "driver-known-bad", "failed", "host-memory-low", "persistence-off"));
+  EXPECT_THAT(codes(diagnosis), ElementsAre("iommu-translated", "mig", "failed", "host-memory-low", "persistence-off"));
   EXPECT_EQ(diagnosis.causes[0].severity, Severity::kError);
-  EXPECT_EQ(verdict(facts, diagnosis),
-            "2 errors, 2 warnings; p2p is stopped or spoilt by iommu-translated, driver-known-bad");
+  EXPECT_EQ(verdict(facts, diagnosis), "2 errors, 2 warnings; p2p is stopped or spoilt by iommu-translated, mig");
 }
 
 TEST(Doctor, ObservationsNameDeviceAndValue) {
@@ -331,7 +320,7 @@ TEST(Doctor, ObservationsNameDeviceAndValue) {
   const Diagnosis diagnosis = diagnose(facts);
   ASSERT_THAT(codes(diagnosis), ElementsAre("pcie-downtrained"));
   EXPECT_EQ(diagnosis.causes[0].finding.seen[0].text,
-            "0000:41:00.0 (cuda:1, NVIDIA H200): current_link_width is 8, GPU and slot can 16");
+            "0000:21:00.0 (cuda:1, NVIDIA H200): current_link_width is 8, GPU and slot can 16");
 }
 
 TEST(Doctor, RootPortsMayRedirectAsLongAsNothingIsLost) {
@@ -354,6 +343,30 @@ TEST(Doctor, LinksThatIdleSlowlyAreNoFinding) {
   facts.pci[0].link_gts = 2.5;
   facts.gpus[0].pcie_generation = 1;
   EXPECT_THAT(codes(diagnose(facts)), IsEmpty());
+}
+
+TEST(Doctor, AContainerMayHaveSomeOfTheGpus) {
+  MachineFacts facts = healthy_h200x4();
+  facts.host.container = "docker";
+  facts.host.memlock_bytes = ~0ull;
+  facts.gpus.erase(facts.gpus.begin() + 1, facts.gpus.end());
+  facts.fabric = {.gpus = {facts.fabric.gpus[0]}};
+  facts.driver.nccl_found = false;  // nobody to talk to
+  facts.pci[3].link_width = 8;      // of a GPU that is not ours
+  EXPECT_THAT(codes(diagnose(facts)), IsEmpty());
+}
+
+TEST(Doctor, WhatAGpuDoesNotHaveIsNotUnread) {
+  MachineFacts facts = healthy_rtx3090x2();
+  facts.unread = {{"nvmlDeviceGetRemappedRows of 0000:11:00.0", "Not Supported"}};
+  EXPECT_THAT(codes(diagnose(facts)), IsEmpty());
+  facts.unread = {{"/sys/devices/pci0000:00/0000:00:01.0/config", "only 64 bytes of it are for this user"},
+                  {"/sys/devices/pci0000:00/0000:00:02.0/config", "only 64 bytes of it are for this user"}};
+  const Diagnosis diagnosis = diagnose(facts);
+  ASSERT_THAT(codes(diagnosis), ElementsAre("unread"));
+  ASSERT_EQ(diagnosis.causes[0].finding.seen.size(), 1u);
+  EXPECT_THAT(diagnosis.causes[0].finding.seen[0].text, HasSubstr("0000:00:01.0/config and 1 more: only 64 bytes"));
+  EXPECT_THAT(diagnosis.causes[0].finding.seen[0].text, HasSubstr("sudo tandem doctor --no-probe"));
 }
 
 TEST(Doctor, BuiltWithCuda13TheDriverMustServeIt) {
@@ -381,9 +394,16 @@ TEST(Doctor, FixPlanFillsCommandsInAndSaysThemOnce) {
   EXPECT_EQ(plan.front().needs, "root, reboot");
 }
 
+TEST(Doctor, FixPlanNamesTheWattsOfEachGpu) {
+  MachineFacts facts = healthy_rtx3090x2();
+  facts.supply_watts = 850;
+  const std::vector<PlannedStep> plan = fix_plan(diagnose(facts));
+  EXPECT_THAT(plan.at(0).commands, ElementsAre("sudo nvidia-smi -pl 340"));
+}
+
 TEST(WhyNot, EndsAtTheFirstThatDoesNotHold) {
   MachineFacts facts = healthy_rtx3090x2();
-  for (PairFacts& pair : facts.fabric.pairs) pair.link = "PHB";
+  set_links(facts, "PHB");
   set_access(facts, false, "CNS");
   const Diagnosis diagnosis = diagnose(facts);
   const WhyNot why = explain_why_not(facts, diagnosis, "p2p");

@@ -22,6 +22,11 @@ std::string complaints(const MachineFacts& facts) {
   return facts.driver.no_cuda + "\n" + facts.driver.no_nvml;
 }
 
+// Snapshots of version 1 have it in one place only.
+const std::string& driver_version(const MachineFacts& facts) {
+  return facts.driver.version.empty() ? facts.fabric.driver : facts.driver.version;
+}
+
 bool bound_elsewhere(const PciDevice& gpu) {
   return gpu.driver.starts_with("vfio") || gpu.driver == "nouveau" || gpu.driver.starts_with("nova");
 }
@@ -83,11 +88,11 @@ Observations find_mismatch(const MachineFacts& facts) {
 }
 
 Observations find_old_driver(const MachineFacts& facts) {
-  const int version = major_of(facts.driver.version);
+  const int version = major_of(driver_version(facts));
   const int built_for = major_of(facts.driver.built_for_cuda);
   const int least = built_for >= 13 ? kLeastDriverOfCuda13 : kLeastDriver;
   if (version == 0 || version >= least) return {};
-  std::string text = format("the driver is {}", facts.driver.version);
+  std::string text = format("the driver is {}", driver_version(facts));
   if (!facts.driver.cuda_version.empty()) text += format(", which serves CUDA up to {}", facts.driver.cuda_version);
   text += format("; Tandem needs {} or newer", kLeastDriver);
   if (built_for > 0) text += format(", and this build, with CUDA {}, {}", facts.driver.built_for_cuda, least);
@@ -97,11 +102,11 @@ Observations find_old_driver(const MachineFacts& facts) {
 Observations find_bad_driver(const MachineFacts& facts) {
   Observations seen;
   for (const KnownBadDriver& bad : kKnownBadDrivers) {
-    if (num_gpus(facts) < 2 || !facts.driver.version.starts_with(bad.driver)) continue;
+    if (num_gpus(facts) < 2 || !driver_version(facts).starts_with(bad.driver)) continue;
     if (!bad.flavour.empty() && facts.driver.flavour != bad.flavour) continue;
     if (!facts.host.kernel.starts_with(bad.kernel)) continue;
     const std::string kernel = bad.kernel.empty() ? "" : format(", kernel {}", facts.host.kernel);
-    seen.push_back({format("driver {}{}{}: {}; better: {} ({})", facts.driver.version, bad.flavour.empty() ? "" : " ",
+    seen.push_back({format("driver {}{}{}: {}; better: {} ({})", driver_version(facts), bad.flavour.empty() ? "" : " ",
                            bad.flavour, bad.what, bad.instead, bad.source) +
                     kernel});
   }
@@ -151,7 +156,7 @@ std::vector<FindingRow> driver_findings() {
        .find = find_no_gpu,
        .cause = "The machine has none, or the virtual machine was given none. Tandem runs on CPU ranks then.",
        .remedy = {{"see whether the bus shows one", "lspci -nn -d 10de:"},
-                  {"one that is built in and not shown: seat it anew, check its power cables", "", "hands"},
+                  {"one that is built in and not shown: seat it anew, check its power cables", "", "by hand"},
                   {"in a virtual machine: pass GPUs through on its host", "", "host"},
                   {"run on CPUs until then", "tandem run MODEL --devices cpu"}},
        .gain = "GPUs at all",
@@ -161,7 +166,7 @@ std::vector<FindingRow> driver_findings() {
        .title = "this build of Tandem has no CUDA",
        .stops = kAll,
        .find = [](const MachineFacts& facts) -> Observations {
-         if (!has_gpus(facts) || !facts.driver.built_for_cuda.empty()) return {};
+         if (!has_gpus(facts) || !facts.driver.built_for_cuda.empty() || facts.driver.no_cuda.empty()) return {};
          return {{format("{} GPU(s) on the bus, and TANDEM_CUDA=OFF in this build", num_gpus(facts))}};
        },
        .cause = "It was built with the preset cpu.",
@@ -270,7 +275,8 @@ std::vector<FindingRow> driver_findings() {
        .remedy = {{"verify the links", "tandem check"},
                   {"install the version that is named above", "", "root, reboot"}},
        .gain = "results that can be trusted, and no hangs",
-       .guide = {3}},
+       .guide = {3},
+       .explains = {"corrupt"}},
       {.code = "cuda-unusable",
        .severity = Severity::kError,
        .title = "CUDA does not work in this process",

@@ -201,7 +201,7 @@ std::string known_bad_markdown() {
 std::string finding_markdown(const FindingRow& row) {
   std::string text = format("### {}\n\n**{}**: {}.\n\n{}\n\n", row.code, to_string(row.severity), row.title, row.cause);
   for (const RemedyStep& step : row.remedy) {
-    text += format("- {}{}\n", step.what, step.needs.empty() ? "" : format(" (needs {})", step.needs));
+    text += format("- {}{}\n", step.what, step.needs.empty() ? "" : format(" ({})", step.needs));
     if (!step.command.empty()) {
       text += "\n";
       for (const std::string& command : commands_of(step.command, {})) text += lines_of(command, "      ");
@@ -286,7 +286,8 @@ std::string code_list_markdown() {
       "from the tables of the program, and compared with it by a test.\n\n## Findings of tandem doctor\n\n"
       "What stops p2p comes first, the graver ones before the others. `ADDRESS` stands for the PCI address, or the "
       "path,\n"
-      "that the doctor fills in. Tandem runs none of these commands.\n\n";
+      "that the doctor fills in. A step says in brackets what it needs: root's rights, a restart, the "
+      "firmware's\nsetup, the host of a container or virtual machine. Tandem runs none of these commands.\n\n";
   for (const FindingRow& row : finding_table()) text += finding_markdown(row);
   text += known_bad_markdown();
   std::string last = "finding";

@@ -61,11 +61,14 @@ TEST(Explain, NothingIsSaidOfACodeThatThereIsNot) {
 }
 
 TEST(Explain, ThePageOfCodesIsCurrent) {
-  std::ifstream file(TANDEM_SOURCE_DIR "/docs/reference/findings.md");
-  std::stringstream page;
-  page << file.rdbuf();
-  EXPECT_EQ(page.str(), code_list_markdown())
-      << "write it anew: tandem explain --markdown > docs/reference/findings.md";
+  std::ifstream page(TANDEM_SOURCE_DIR "/docs/reference/findings.md");
+  std::istringstream current(code_list_markdown());
+  std::string told, expected;
+  while (std::getline(current, expected)) {
+    std::getline(page, told);
+    ASSERT_EQ(told, expected) << "write it anew: tandem explain --markdown > docs/reference/findings.md";
+  }
+  EXPECT_FALSE(std::getline(page, told)) << told;
 }
 
 }  // namespace

@@ -13,13 +13,22 @@ bool has_gpus(const MachineFacts& facts) {
 }
 
 int num_gpus(const MachineFacts& facts) {
-  return static_cast<int>(std::max({facts.gpus.size(), facts.fabric.gpus.size(), pci_gpus(facts).size()}));
+  const std::size_t shown = std::max(facts.gpus.size(), facts.fabric.gpus.size());
+  return static_cast<int>(shown > 0 ? shown : pci_gpus(facts).size());
 }
 
 std::vector<PciDevice> pci_gpus(const MachineFacts& facts) {
   std::vector<PciDevice> gpus;
   std::copy_if(facts.pci.begin(), facts.pci.end(), std::back_inserter(gpus),
                [](const PciDevice& device) { return device.kind == "gpu"; });
+  return gpus;
+}
+
+std::vector<PciDevice> our_pci_gpus(const MachineFacts& facts) {
+  std::vector<PciDevice> gpus = pci_gpus(facts);
+  if (!facts.gpus.empty()) {
+    std::erase_if(gpus, [&](const PciDevice& gpu) { return gpu_at(facts, gpu.address) == nullptr; });
+  }
   return gpus;
 }
 

@@ -16,9 +16,12 @@ using Observations = std::vector<Observation>;
 
 /// GPUs that somebody sees: the PCI bus, NVML, or the process.
 bool has_gpus(const MachineFacts& facts);
+/// Those of NVML and the process; where they show none, those of the PCI bus, which in a container are the host's.
 int num_gpus(const MachineFacts& facts);
 /// Those of the PCI bus.
 std::vector<PciDevice> pci_gpus(const MachineFacts& facts);
+/// Of them those that NVML shows; all, where it shows none.
+std::vector<PciDevice> our_pci_gpus(const MachineFacts& facts);
 /// nullptr: there is none.
 const PciDevice* pci_device(const MachineFacts& facts, std::string_view address);
 const GpuHealth* gpu_at(const MachineFacts& facts, std::string_view address);

@@ -32,8 +32,8 @@ struct RemedyStep {
   std::string_view needs = {};    ///< of kNeeds, separated by ", "
 };
 /// What a step may need: root's rights, a restart, the firmware's setup, the host of a container or of a virtual
-/// machine, somebody at the machine, money.
-inline constexpr std::string_view kNeeds[] = {"root", "reboot", "firmware", "host", "hands", "hardware"};
+/// machine, somebody at the machine, something to buy.
+inline constexpr std::string_view kNeeds[] = {"root", "reboot", "firmware", "host", "by hand", "hardware"};
 
 struct FindingRow {
   std::string_view code;  ///< stable, in kebab-case

@@ -34,10 +34,14 @@ Observations find_xids(const MachineFacts& facts, bool of_program) {
 
 Observations find_fallen(const MachineFacts& facts) {
   Observations seen;
+  // A container is given some of the host's GPUs, and NVML shows none whose node cannot be opened.
+  const auto& nodes = facts.host.device_nodes;
+  const bool all_should_show = !facts.gpus.empty() && facts.host.container.empty() &&
+                               std::all_of(nodes.begin(), nodes.end(), [](const DeviceNode& n) { return n.usable; });
   for (const PciDevice& gpu : pci_gpus(facts)) {
     if (!gpu.answers) {
       seen.push_back({format("/sys/bus/pci/devices/{}/config reads as all ones", gpu.address), gpu.address});
-    } else if (gpu.driver == "nvidia" && !facts.gpus.empty() && gpu_at(facts, gpu.address) == nullptr) {
+    } else if (gpu.driver == "nvidia" && all_should_show && gpu_at(facts, gpu.address) == nullptr) {
       seen.push_back(
           {format("{} is on the bus, bound to nvidia, and NVML does not show it", gpu.address), gpu.address});
     }
@@ -83,12 +87,12 @@ Observations find_weak_supply(const MachineFacts& facts) {
   Observations seen;
   for (const GpuHealth& gpu : facts.gpus) {
     if (!gpu.limit_watts) continue;
-    seen.push_back(
-        {format("{}: may take {:.0f} W", gpu_name(facts, gpu.pci_address), *gpu.limit_watts), gpu.pci_address});
+    seen.push_back({format("{}: may take {:.0f} W", gpu_name(facts, gpu.pci_address), *gpu.limit_watts)});
   }
   seen.push_back(
       {format("together {:.0f} W, on a supply of {:.0f} W, of which 80 % are {:.0f} W: {:.0f} W for each GPU", sum,
-              *facts.supply_watts, share, share / with_limit)});
+              *facts.supply_watts, share, share / with_limit),
+       format("{:.0f}", share / with_limit)});
   return seen;
 }
 
@@ -153,8 +157,9 @@ std::vector<FindingRow> gpu_findings() {
            "Power that broke down under load, heat, a riser or cable that lost contact, or a defect. All that uses "
            "the GPU hangs or fails until it is reset.",
        .remedy = {{"start the machine anew: a reset of the GPU alone seldom helps", "sudo reboot", "root, reboot"},
-                  {"again: power cables, one for each connector, seat of card and riser, temperatures", "", "hands"},
-                  {"lower its power limit to see whether the supply is the cause", "sudo nvidia-smi -pl 250", "root"}},
+                  {"again: power cables, one for each connector, seat of card and riser, temperatures", "", "by hand"},
+                  {"lower its power limit to see whether the supply is the cause", "sudo nvidia-smi -pl WATTS",
+                   "root"}},
        .gain = "the GPU, and an end to hangs",
        .guide = {9, 94, 108},
        .explains = {"cuda-unusable", "no-nvml", "no-peer-access", "partial-mesh", "map-failed", "message-lost"}},
@@ -242,9 +247,9 @@ std::vector<FindingRow> gpu_findings() {
        .title = "a GPU slows down because it is hot",
        .find = [](const MachineFacts& facts) { return throttled(facts, "thermal"); },
        .cause = "Its clocks go down at its limit of temperature. All ranks wait for the slowest.",
-       .remedy = {{"fans, dust, the gap between cards, the air of the room", "", "hands"},
+       .remedy = {{"fans, dust, the gap between cards, the air of the room", "", "by hand"},
                   {"see what is hot, memory included", "nvidia-smi -q -d TEMPERATURE -i {}"},
-                  {"a lower power limit costs less than throttling", "sudo nvidia-smi -i {} -pl 250", "root"}},
+                  {"a lower power limit costs less than throttling", "sudo nvidia-smi -i {} -pl WATTS", "root"}},
        .gain = "the clocks that it lost",
        .guide = {45, 47, 94}},
       {.code = "power-brake",
@@ -252,8 +257,8 @@ std::vector<FindingRow> gpu_findings() {
        .title = "the machine's power supply slows a GPU down",
        .find = [](const MachineFacts& facts) { return throttled(facts, "power-brake"); },
        .cause = "The supply, or the board, asserts the power brake: it cannot deliver what is asked.",
-       .remedy = {{"a stronger supply, or cables of their own for each card", "", "hands, hardware"},
-                  {"a lower power limit", "sudo nvidia-smi -i {} -pl 250", "root"}},
+       .remedy = {{"a stronger supply, or cables of their own for each card", "", "by hand, hardware"},
+                  {"a lower power limit", "sudo nvidia-smi -i {} -pl WATTS", "root"}},
        .gain = "clocks, and no sudden restart",
        .guide = {93, 94}},
       {.code = "power-cap",
@@ -274,8 +279,8 @@ std::vector<FindingRow> gpu_findings() {
            "The sum of the power limits is above 80 % of the supply that was declared; the rest of the machine and "
            "peaks of milliseconds, up to twice the limit, need room. It ends in restarts under load, or Xid 79.",
        .remedy = {{"cap each GPU at the share that is named above; it lasts until the next start",
-                   "sudo nvidia-smi -pl WATTS", "root"},
-                  {"or a stronger supply, or a second one", "", "hands, hardware"}},
+                   "sudo nvidia-smi -pl {}", "root"},
+                  {"or a stronger supply, or a second one", "", "by hand, hardware"}},
        .gain = "no restart under load",
        .guide = {93, 94}},
       {.code = "other-process-holds-memory",
@@ -304,7 +309,7 @@ std::vector<FindingRow> gpu_findings() {
        .remedy = {{"groups of one generation communicate fastest", "tandem check --devices 0,1"}},
        .gain = "peer access within a generation",
        .guide = {12, 17, 87, 88},
-       .explains = {"no-peer-access", "partial-mesh"}},
+       .explains = {"no-peer-access", "partial-mesh", "chipset-no-p2p", "topology-no-p2p"}},
       {.code = "cuda-visible-devices",
        .severity = Severity::kInfo,
        .title = "CUDA numbers the GPUs in another way than nvidia-smi, or hides some",

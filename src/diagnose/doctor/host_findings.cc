@@ -1,5 +1,5 @@
 // What surrounds the GPUs: container, memory, environment, and what could not be read.
-#include <limits>
+#include <map>
 
 #include "base/format.h"
 #include "diagnose/doctor/facts_query.h"
@@ -8,6 +8,7 @@
 namespace tandem {
 namespace {
 
+constexpr std::string_view kMachine = "the machine";  // of snapshots that have no facts of it
 constexpr std::uint64_t kMB = 1 << 20;
 constexpr std::uint64_t kSmallShm = 64 * kMB;  // docker's default
 constexpr std::uint64_t kSmallMemlock = 64 * kMB;
@@ -28,10 +29,11 @@ Observations find_small_shm(const MachineFacts& facts) {
 
 // How somebody can let this process read it.
 std::string_view how_to_read(std::string_view source) {
+  if (source == kMachine) return "record it anew with tandem doctor --snapshot FILE";
   if (mentions(source, "kmsg") || mentions(source, "dmesg") || mentions(source, "log")) {
     return "sudo sysctl kernel.dmesg_restrict=0, or read sudo dmesg | grep Xid yourself";
   }
-  if (mentions(source, "/sys/bus/pci") || mentions(source, "acs")) {
+  if (mentions(source, "/config")) {
     return "sudo tandem doctor --no-probe reads it once, as does sudo lspci -vvv";
   }
   if (mentions(source, "iommu")) return "sudo tandem doctor --no-probe reads it once";
@@ -41,16 +43,25 @@ std::string_view how_to_read(std::string_view source) {
   return "run outside of the container, or once as root";
 }
 
+// What a GPU or driver does not have at all is nothing that somebody could let us read.
+bool can_be_let(const Unread& unread) {
+  return !mentions(unread.reason, "not supported") && !mentions(unread.reason, "does not have it");
+}
+
 Observations find_unread(const MachineFacts& facts) {
   if (!has_gpus(facts)) return {};
-  Observations seen;
+  std::map<std::pair<std::string_view, std::string>, std::vector<std::string>> sources;  // by remedy and reason
   bool log_is_told = false;
   for (const Unread& unread : facts.unread) {
-    seen.push_back({format("{}: {}; to read it: {}", unread.source, unread.reason, how_to_read(unread.source))});
-    log_is_told = log_is_told || mentions(unread.source, "kmsg") || mentions(unread.source, "log");
+    if (can_be_let(unread)) sources[{how_to_read(unread.source), unread.reason}].push_back(unread.source);
+    log_is_told =
+        log_is_told || unread.source == kMachine || mentions(unread.source, "kmsg") || mentions(unread.source, "log");
   }
-  if (!facts.xids && !log_is_told) {
-    seen.push_back({format("the kernel's log, with errors of GPUs: to read it: {}", how_to_read("log"))});
+  if (!facts.xids && !log_is_told) sources[{how_to_read("log"), "not read"}].push_back("the kernel's log");
+  Observations seen;
+  for (const auto& [why, names] : sources) {
+    const std::string others = names.size() > 1 ? format(" and {} more", names.size() - 1) : "";
+    seen.push_back({format("{}{}: {}; to read it: {}", names.front(), others, why.second, why.first)});
   }
   return seen;
 }

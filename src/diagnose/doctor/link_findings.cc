@@ -20,7 +20,7 @@ std::optional<int> slot_width(const MachineFacts& facts, const PciDevice& gpu) {
 
 Observations find_reduced_width(const MachineFacts& facts) {
   Observations seen;
-  for (const PciDevice& gpu : pci_gpus(facts)) {
+  for (const PciDevice& gpu : our_pci_gpus(facts)) {
     if (!gpu.answers || !gpu.link_width || !gpu.max_link_width) continue;
     const int best = std::min(*gpu.max_link_width, slot_width(facts, gpu).value_or(*gpu.max_link_width));
     if (*gpu.link_width >= best || *gpu.link_width == 0) continue;
@@ -37,7 +37,7 @@ Observations find_reduced_width(const MachineFacts& facts) {
 
 Observations find_narrow_slot(const MachineFacts& facts) {
   Observations seen;
-  for (const PciDevice& gpu : pci_gpus(facts)) {
+  for (const PciDevice& gpu : our_pci_gpus(facts)) {
     const auto width = slot_width(facts, gpu);
     if (!width || !gpu.max_link_width || *width > kNarrow || *width >= *gpu.max_link_width || *width == 0) continue;
     seen.push_back({format("{}: the port above, {}, has {} lane(s), the GPU {}", gpu_name(facts, gpu.address),
@@ -49,7 +49,7 @@ Observations find_narrow_slot(const MachineFacts& facts) {
 
 Observations find_old_slot(const MachineFacts& facts) {
   Observations seen;
-  for (const PciDevice& gpu : pci_gpus(facts)) {
+  for (const PciDevice& gpu : our_pci_gpus(facts)) {
     const PciDevice* port = pci_device(facts, gpu.parent);
     if (port == nullptr || !port->max_link_gts || !gpu.max_link_gts || *port->max_link_gts >= *gpu.max_link_gts)
       continue;
@@ -101,7 +101,7 @@ std::vector<FindingRow> link_findings() {
            "Lanes that did not come up: a card that sits loose, a bent or dirty contact, a bad riser, or two slots "
            "that share lanes. Speed goes down when a link is idle, width does not.",
        .remedy = {{"see it under load", "sudo lspci -vv -s {} | grep -E 'LnkCap|LnkSta'", "root"},
-                  {"seat card and riser anew; try another slot", "", "hands"},
+                  {"seat card and riser anew; try another slot", "", "by hand"},
                   {"see in the board's manual which slots share lanes, and the firmware's bifurcation", "",
                    "firmware"}},
        .gain = "bandwidth in proportion to the lanes",
@@ -111,7 +111,7 @@ std::vector<FindingRow> link_findings() {
        .title = "a GPU is in a slot, or on a riser, of four lanes or fewer",
        .find = find_narrow_slot,
        .cause = "The port above it has no more. All ranks wait for the slowest link.",
-       .remedy = {{"a slot or riser of eight lanes or more", "", "hands, hardware"},
+       .remedy = {{"a slot or riser of eight lanes or more", "", "by hand, hardware"},
                   {"or leave that GPU out, where the others suffice", "tandem bench comm --devices 0,1"}},
        .gain = "bandwidth in proportion to the lanes",
        .guide = {15, 29}},
@@ -128,7 +128,8 @@ std::vector<FindingRow> link_findings() {
        .cause = "Packets arrive broken and are sent again, which can halve the bandwidth without a message: a riser or "
                 "cable that is too long or bad, or a generation too fast for it.",
        .remedy = {{"see whether the number grows under load", "nvidia-smi -q -i {} | grep -A3 Replay"},
-                  {"another riser, or the slot's generation one lower in the firmware's setup", "", "hands, firmware"}},
+                  {"another riser, or the slot's generation one lower in the firmware's setup", "",
+                   "by hand, firmware"}},
        .gain = "up to twice the bandwidth",
        .guide = {29}},
       {.code = "nvlink-inactive",
@@ -139,7 +140,7 @@ std::vector<FindingRow> link_findings() {
            "A bridge that sits loose or has fewer links than the card, a link that was retired after errors, or a GPU "
            "at the other end that is missing.",
        .remedy = {{"see which", "nvidia-smi nvlink --status -i {}"},
-                  {"seat bridge and cards anew", "", "hands"},
+                  {"seat bridge and cards anew", "", "by hand"},
                   {"machines with NVSwitch", "journalctl -u nvidia-fabricmanager -b"}},
        .gain = "bandwidth in proportion to the links",
        .guide = {25, 89}},
@@ -160,7 +161,7 @@ std::vector<FindingRow> link_findings() {
            },
        .cause = "Packets arrive broken and are sent again. Many of them announce Xid 74.",
        .remedy = {{"see whether the number grows", "nvidia-smi nvlink -e -i {}"},
-                  {"seat bridge and cards anew; clean the contacts", "", "hands"}},
+                  {"seat bridge and cards anew; clean the contacts", "", "by hand"}},
        .gain = "steadier times, and no Xid 74",
        .guide = {25}},
       {.code = "pcie-older-slot",
@@ -198,7 +199,8 @@ std::vector<FindingRow> link_findings() {
        },
        .cause = "It takes memory and time, and with patched modules it was seen to break peer access "
                 "(github.com/aikitoria/open-gpu-kernel-modules/issues/11).",
-       .remedy = {{"plug the display into the board's own graphics, or into a GPU that does not compute", "", "hands"}},
+       .remedy = {{"plug the display into the board's own graphics, or into a GPU that does not compute", "",
+                   "by hand"}},
        .gain = "some memory, steadier times",
        .guide = {12}},
   };

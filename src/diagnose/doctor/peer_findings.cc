@@ -70,7 +70,7 @@ Observations find_acs(const MachineFacts& facts) {
   if (is_guest(facts) || !has_pcie_pairs(facts)) return {};
   Observations seen;
   std::set<std::string> told;
-  for (const PciDevice& gpu : pci_gpus(facts)) {
+  for (const PciDevice& gpu : our_pci_gpus(facts)) {
     for (const PciDevice* bridge : bridges_above(facts, gpu)) {
       if (!bridge->acs_redirects.value_or(false)) continue;
       if (bridge->kind == "root-port" && !pcie_pair_failed(facts)) continue;
@@ -85,7 +85,7 @@ Observations find_acs(const MachineFacts& facts) {
 Observations find_iommu(const MachineFacts& facts) {
   if (is_guest(facts) || !has_pcie_pairs(facts)) return {};
   Observations seen;
-  for (const PciDevice& gpu : pci_gpus(facts)) {
+  for (const PciDevice& gpu : our_pci_gpus(facts)) {
     if (!gpu.iommu_group_type.starts_with("DMA")) continue;
     seen.push_back({format("{}: /sys/kernel/iommu_groups/{}/type is {}", gpu.address, gpu.iommu_group.value_or(-1),
                            gpu.iommu_group_type),
@@ -95,7 +95,7 @@ Observations find_iommu(const MachineFacts& facts) {
   const bool passes = std::any_of(options.begin(), options.end(), [](const std::string& option) {
     return option == "iommu=pt" || option.ends_with("iommu=off") || option == "iommu.passthrough=1";
   });
-  const auto gpus = pci_gpus(facts);
+  const auto gpus = our_pci_gpus(facts);
   const bool types_known =
       std::any_of(gpus.begin(), gpus.end(), [](const PciDevice& gpu) { return !gpu.iommu_group_type.empty(); });
   if (!types_known && facts.host.iommu_active.value_or(false) && !passes && pcie_pair_failed(facts)) {
@@ -215,8 +215,7 @@ std::vector<FindingRow> access_findings() {
                    "/etc/default/grub",
                    "-GRUB_CMDLINE_LINUX=\"...\"\n+GRUB_CMDLINE_LINUX=\"... iommu=pt\"", "root, reboot"},
                   {"make it known, and start anew",
-                   "sudo update-grub   # Fedora, RHEL: sudo grub2-mkconfig -o "
-                   "/boot/grub2/grub.cfg\nsudo reboot",
+                   "sudo update-grub\nsudo grub2-mkconfig -o /boot/grub2/grub.cfg   # Fedora, RHEL\nsudo reboot",
                    "root, reboot"},
                   {"or turn it off altogether, which takes passthrough and DMA protection away: VT-d or AMD-Vi in the "
                    "firmware's setup, or intel_iommu=off, amd_iommu=off",
@@ -292,7 +291,7 @@ std::vector<FindingRow> access_findings() {
        .cause = "Windows' driver model gives GeForce cards no peer access, and legacy IPC does not exist. native goes "
                 "through host memory and works.",
        .remedy = {{"use native", "tandem run MODEL --tp-backend native"},
-                  {"for peer access: Linux on the machine itself", "", "hands"}},
+                  {"for peer access: Linux on the machine itself", "", "by hand"}},
        .gain = "p2p, and NCCL's full speed",
        .guide = {12, 97},
        .explains = {"no-peer-access", "partial-mesh", "geforce-no-p2p", "chipset-no-p2p", "topology-no-p2p"}},
@@ -370,7 +369,7 @@ std::vector<FindingRow> access_findings() {
            },
        .cause =
            "CNS: the driver's list of chipsets does not have this one, or translation by the IOMMU stands in the way.",
-       .remedy = {{"GPUs below one PCI Express switch need no chipset", "", "hands"},
+       .remedy = {{"GPUs below one PCI Express switch need no chipset", "", "by hand"},
                   {"boot with iommu=pt and look again", "nvidia-smi topo -p2p r", "root, reboot"}},
        .gain = "p2p",
        .guide = {12, 24},
@@ -386,7 +385,7 @@ std::vector<FindingRow> access_findings() {
              });
            },
        .cause = "TNS: the two are below different roots or sockets; GNS: one of the GPUs is of a kind that has none.",
-       .remedy = {{"use GPUs of one root", "nvidia-smi topo -m"}, {"or put the cards below one root", "", "hands"}},
+       .remedy = {{"use GPUs of one root", "nvidia-smi topo -m"}, {"or put the cards below one root", "", "by hand"}},
        .gain = "p2p",
        .guide = {12, 24},
        .explains = kNoPeers},

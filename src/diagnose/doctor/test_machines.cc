@@ -49,7 +49,7 @@ MachineFacts machine_of(const Model& model, int count, const std::string& link) 
   facts.fabric.driver = facts.driver.version;
   const auto major = model.compute_capability[0] - '0', minor = model.compute_capability[2] - '0';
   for (int i = 0; i < count; ++i) {
-    const std::string address = format("0000:{:x}1:00.0", 2 + 2 * i);
+    const std::string address = format("0000:{}1:00.0", 1 + i);
     const std::string uuid = format("GPU-0000000{}-0000-4000-8000-00000000000{}", i, i);
     facts.host.device_nodes.push_back({format("/dev/nvidia{}", i), true, true, "0666", "root"});
     facts.gpus.push_back({.pci_address = address,
@@ -142,6 +142,21 @@ PciDevice bridge(const std::string& address, const std::string& kind, const std:
 
 }  // namespace
 
+void set_access(MachineFacts& facts, bool can_access, const std::string& p2p_status) {
+  for (PairFacts& pair : facts.fabric.pairs) {
+    pair.can_access = can_access;
+    pair.p2p_status = p2p_status;
+    pair.probe = {.outcome = ProbeOutcome::kNoAccess};
+    if (can_access) {
+      pair.probe = {.outcome = ProbeOutcome::kPassed, .rounds = 1'000'000, .latency_us = 1.6, .bandwidth = 24e9};
+    }
+  }
+}
+
+void set_links(MachineFacts& facts, const std::string& link) {
+  for (PairFacts& pair : facts.fabric.pairs) pair.link = link;
+}
+
 PairFacts& pair_of(MachineFacts& facts, int from, int to) {
   auto& pairs = facts.fabric.pairs;
   const auto found =
@@ -164,7 +179,7 @@ MachineFacts healthy_h200x4() {
                                   4, "NV18");
   for (GpuHealth& gpu : facts.gpus) gpu.fabric_state = "completed";
   for (std::size_t i = 0; i < 4; ++i) {
-    const std::string bus = format("0000:{:x}", 2 + 2 * i);
+    const std::string bus = format("0000:{}", 1 + i);
     facts.pci[i].parent = bus + "0:01.0";
     facts.pci.push_back(bridge(bus + "0:00.0", "root-port", "", 32));
     facts.pci.push_back(bridge(bus + "0:00.1", "switch-up", bus + "0:00.0", 32));
@@ -173,7 +188,7 @@ MachineFacts healthy_h200x4() {
   return facts;
 }
 
-MachineFacts healthy_rtx3090x2() {
+MachineFacts rtx3090s(int count) {
   MachineFacts facts = machine_of({.name = "NVIDIA GeForce RTX 3090",
                                    .compute_capability = "8.6",
                                    .memory_bytes = 24 * kGB,
@@ -184,14 +199,27 @@ MachineFacts healthy_rtx3090x2() {
                                    .sms = 82,
                                    .gts = 16,
                                    .nvlinks = 4},
-                                  2, "NV4");
-  for (std::size_t i = 0; i < 2; ++i) {
+                                  count, "NV4");
+  for (std::size_t i = 0; i < facts.gpus.size(); ++i) {
     facts.pci[i].parent = format("0000:00:0{}.0", i + 1);
     facts.pci.push_back(bridge(facts.pci[i].parent, "root-port", "", 16));
     facts.gpus[i].ecc = std::nullopt;
     facts.gpus[i].uncorrected_ecc_errors = std::nullopt;
   }
+  for (PairFacts& pair : facts.fabric.pairs) {
+    if (pair.from / 2 == pair.to / 2) continue;
+    pair = {.from = pair.from,
+            .to = pair.to,
+            .link = "PHB",
+            .can_access = false,
+            .probe = {.outcome = ProbeOutcome::kNoAccess},
+            .p2p_status = "CNS"};
+  }
   return facts;
+}
+
+MachineFacts healthy_rtx3090x2() {
+  return rtx3090s(2);
 }
 
 MachineFacts healthy_rtx6000x2() {
