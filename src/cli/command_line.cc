@@ -193,6 +193,7 @@ int dispatch(CommandLine& line, InterruptThread& interrupt) {
 }
 
 int report_error(const Error& error, bool json) {
+  print_recent_log(error.kind());
   if (json) {
     const Json report = {
         {"error", {{"kind", to_string(error.kind())}, {"message", error.what()}, {"hint", error.hint()}}}};

@@ -4,6 +4,8 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/log.h"
+#include "base/thread_rank.h"
 #include "comm/cpu/cpu_communicator.h"
 #include "comm/gpu/make_gpu_communicator.h"
 #include "comm/norm.h"
@@ -73,6 +75,11 @@ Communicator::Communicator(const Group& group, int rank) : group_(group), rank_(
   if (rank < 0 || rank >= group.world_size()) {
     fail(ErrorKind::kInvalidArgument, "rank {} in a group of {}", rank, group.world_size());
   }
+}
+
+void Communicator::log_call(Device device, const std::string& text) const {
+  const ThreadRankScope scope(make_thread_rank(rank_, to_string(device)));
+  log(LogLevel::kTrace, Subsystem::kComm, "{}", text);
 }
 
 Shares Communicator::equal_shares(std::int64_t count) const {

@@ -94,6 +94,9 @@ class Communicator {
   /// Throws kInvalidArgument for a rank outside the group.
   Communicator(const Group& group, int rank);
 
+  /// A line of the log of calls, level kTrace, in the name of this rank, whatever the caller's thread is known as.
+  void log_call(Device device, const std::string& text) const;
+
  private:
   virtual void do_all_reduce(const Stream& stream, Tensor out, ConstTensor x) = 0;
   /// `norm` holds the same x and out. By default in two steps.

@@ -1,5 +1,6 @@
 #include "comm/rank_team.h"
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <mutex>
@@ -9,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/thread_rank.h"
 #include "comm/doorbell.h"
 #include "device/cpu/start_thread.h"
 #include "device/cpu/thread_pool.h"
@@ -20,6 +22,7 @@ namespace {
 // A decode step follows the last one at once where rank 0 only samples in between, and after milliseconds where a
 // user's program works in between: poll for the former, sleep for the latter.
 constexpr Clock::duration kSpin = std::chrono::microseconds(10);
+constexpr std::chrono::seconds kLeastWarnInterval{1};
 
 }  // namespace
 
@@ -27,6 +30,7 @@ struct RankTeam::Impl {
   struct alignas(64) Rank {
     std::atomic<std::uint32_t> done{0};  // the last job it finished
     std::optional<Stream> stream;
+    ThreadRank name;
     std::unique_ptr<Communicator> comm;
   };
 
@@ -79,7 +83,9 @@ struct RankTeam::Impl {
     ranks = std::vector<Rank>(static_cast<std::size_t>(options.world_size));
     if (has_core_each(num_threads())) spin = kSpin;
     for (int r = 0; r < options.world_size; ++r) {
-      ranks[static_cast<std::size_t>(r)].stream.emplace(make_stream(r));
+      Rank& rank = ranks[static_cast<std::size_t>(r)];
+      rank.stream.emplace(make_stream(r));
+      rank.name = make_thread_rank(r, to_string(rank.stream->device()));
     }
     threads.reserve(ranks.size());
     for (int r = 1; r < options.world_size; ++r) {
@@ -114,6 +120,7 @@ struct RankTeam::Impl {
 
   void work_on(int rank) {
     Rank& mine = ranks[static_cast<std::size_t>(rank)];
+    const ThreadRankScope scope(mine.name);
     try {
       if constexpr (kBuiltWithCuda) {
         if (!options.devices.empty()) cuda::use_device(mine.stream->device().index);
@@ -137,9 +144,12 @@ struct RankTeam::Impl {
   }
 
   void wait_until_done(std::uint32_t number) {
+    if (all_done(number)) return;
     const Clock::time_point start = Clock::now();
-    for (Clock::time_point deadline = start + options.timeout;
-         !finished.wait([&] { return all_done(number); }, spin, deadline); deadline += options.timeout) {
+    // A rank may take longer than a short timeout to leave, and is to be named now and then, not all the time.
+    const std::chrono::nanoseconds interval = std::max<std::chrono::nanoseconds>(options.timeout, kLeastWarnInterval);
+    for (Clock::time_point deadline = start + interval;
+         !finished.wait([&] { return all_done(number); }, spin, deadline); deadline += interval) {
       if (!current_group().aborted()) continue;  // a long body is no failure
       for (std::size_t r = 1; r < ranks.size(); ++r) {
         if (ranks[r].done.load() == number) continue;

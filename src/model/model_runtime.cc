@@ -47,6 +47,19 @@ class ProgressSum {
   Clock::time_point last_{};
 };
 
+// What a step computes, for the log.
+struct StepTokens {
+  std::int64_t prefill = 0;
+  std::int64_t decode = 0;  // of sequences that go on by one token
+
+  explicit StepTokens(std::span<const SequenceStep> sequences) {
+    for (const SequenceStep& sequence : sequences) {
+      const bool decodes = sequence.token_ids.size() == 1 && sequence.num_cached > 0;
+      (decodes ? decode : prefill) += static_cast<std::int64_t>(sequence.token_ids.size());
+    }
+  }
+};
+
 RopeFrequencies rope_of(const OpenedModel& opened) {
   RopeFrequencies rope = rope_frequencies(opened.config.rope, opened.config.head_dim);
   const std::vector<float>& factors = opened.rope_freq_factors;
@@ -162,6 +175,7 @@ void ModelRuntime::load(const ModelOptions& options) {
                                             });
     ranks_[index] = std::make_unique<RankForward>(opened_.config, plan_[index], std::move(weights), rope,
                                                   rank.stream.device(), max_step_tokens_);
+    log(LogLevel::kDebug, Subsystem::kModel, "{}: weights are loaded", opened_.name);
   });
   const auto logits_bytes = static_cast<std::size_t>(max_step_tokens_ * info_.vocab_size) * sizeof(float);
   gathered_ = Buffer(Device{}, logits_bytes);
@@ -225,6 +239,9 @@ ConstTensor ModelRuntime::step(std::span<const std::unique_ptr<KvCache>> caches,
   std::vector<std::int64_t> counts;
   for (const RankShard& shard : plan_) counts.push_back(rows * shard.vocab.size());
   const Tensor gathered = gathered_.tensor(DType::kF32, {rows * info_.vocab_size});
+  const StepTokens tokens(sequences);
+  log(LogLevel::kDebug, Subsystem::kModel, "step of {} tokens of prefill and {} of decode, {} sequences",
+      tokens.prefill, tokens.decode, sequences.size());
   team_->run([&](RankContext& rank) {
     const auto index = static_cast<std::size_t>(rank.rank);
     const Tensor part = ranks_[index]->forward(rank, *caches[index], batch);
