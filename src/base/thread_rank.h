@@ -1,5 +1,5 @@
 #pragma once
-// Which rank a thread works for, and on which device: named in log lines.
+// Which rank a thread works for, and on which device: named in log lines and traces.
 
 #include <array>
 #include <string_view>

@@ -16,6 +16,7 @@
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/settings.h"
+#include "cli/trace_file.h"
 #include "tandem/version.h"
 
 namespace tandem::cli {
@@ -91,7 +92,8 @@ struct CommandLine {
         ->allow_extra_args(false);
     command.add_flag("--ignore-eos", run.ignore_eos, "go on past the model's end of text");
     command.add_flag("--json", run.json, "print a report instead of the text");
-    add_settings(command, flags, {"tp", "tp_backend", "devices", "threads", "max_seq_len", "timeout", "log_level"});
+    add_settings(command, flags,
+                 {"tp", "tp_backend", "devices", "threads", "max_seq_len", "timeout", "log_level", "trace"});
   }
 
   void add_check() {
@@ -119,7 +121,8 @@ struct CommandLine {
     command.add_option("--batch", bench.batch, "sequences decoded together (1)")->check(CLI::Range(1, 1024));
     command.add_option("--samples", bench.samples, "repeats of each measurement (5)")->check(CLI::Range(1, 1000));
     command.add_option("--json", bench.json_file, "append the result to FILE as lines of JSON; -: stdout");
-    add_settings(command, flags, {"tp", "tp_backend", "devices", "threads", "max_seq_len", "timeout", "log_level"});
+    add_settings(command, flags,
+                 {"tp", "tp_backend", "devices", "threads", "max_seq_len", "timeout", "log_level", "trace"});
     add_bench_comm(group);
   }
 
@@ -141,7 +144,7 @@ struct CommandLine {
         ->check(CLI::Range(1, 100000));
     command.add_option("--json", bench_comm.json_file, "append the result to FILE as lines of JSON; -: stdout");
     command.add_option("--plot", bench_comm.plot_file, "picture of latency against size, an SVG (needs gnuplot)");
-    add_settings(command, flags, {"tp", "tp_backend", "devices", "timeout", "log_level"});
+    add_settings(command, flags, {"tp", "tp_backend", "devices", "timeout", "log_level", "trace"});
   }
 
   void add_config() {
@@ -185,11 +188,13 @@ std::string suggestion(CLI::App& app, int argc, char** argv) {
 int dispatch(CommandLine& line, InterruptThread& interrupt) {
   const Settings settings(line.flags, get_env, settings_file(get_env));
   apply_log_settings(settings);
-  if (line.run_command->parsed()) return run_command(line.run, settings, interrupt);
   if (line.check_command->parsed()) return check_command(line.check, settings);
-  if (line.bench_model_command->parsed()) return bench_model_command(line.bench, settings, interrupt);
-  if (line.bench_comm_command->parsed()) return bench_comm_command(line.bench_comm, settings, interrupt);
-  return config_show_command(line.config_json, settings);
+  if (line.config_show_command->parsed()) return config_show_command(line.config_json, settings);
+  return run_traced(settings.string("trace"), interrupt, [&] {
+    if (line.run_command->parsed()) return run_command(line.run, settings, interrupt);
+    if (line.bench_model_command->parsed()) return bench_model_command(line.bench, settings, interrupt);
+    return bench_comm_command(line.bench_comm, settings, interrupt);
+  });
 }
 
 int report_error(const Error& error, bool json) {

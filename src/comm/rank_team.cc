@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/thread_rank.h"
+#include "base/trace.h"
 #include "comm/doorbell.h"
 #include "device/cpu/start_thread.h"
 #include "device/cpu/thread_pool.h"
@@ -145,6 +146,8 @@ struct RankTeam::Impl {
 
   void wait_until_done(std::uint32_t number) {
     if (all_done(number)) return;
+    static constexpr TraceLabel kLabel = {"wait for all ranks", "wait"};
+    const TraceSpan span(kLabel);
     const Clock::time_point start = Clock::now();
     // A rank may take longer than a short timeout to leave, and is to be named now and then, not all the time.
     const std::chrono::nanoseconds interval = std::max<std::chrono::nanoseconds>(options.timeout, kLeastWarnInterval);

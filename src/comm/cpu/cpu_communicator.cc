@@ -20,6 +20,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include "comm/cpu/cpu_group.h"
 #include "comm/cpu/reduce.h"
 
@@ -165,6 +166,8 @@ void CpuCommunicator::wait_for(Doorbell& bell, int begin, int end, const Arrived
     return -1;
   };
   if (all_arrived()) return;
+  static constexpr TraceLabel kLabel = {"wait for peers", "wait", {"call"}};
+  const TraceSpan span(kLabel, call_number());
   const Clock::time_point deadline = Clock::now() + group().options().timeout;
   const bool in_time =
       bell.wait([&] { return all_arrived() || group().aborted() || lost_rank() >= 0; }, shared_->spin(), deadline);
