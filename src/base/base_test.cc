@@ -1,12 +1,17 @@
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <limits>
+#include <string>
 
 #include "base/checked_math.h"
 #include "base/dtype.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/half.h"
 #include "base/json.h"
 #include "base/mapped_file.h"
@@ -116,6 +121,37 @@ TEST(MappedFile, ReportsWhatCannotBeOpened) {
     EXPECT_EQ(error.kind(), ErrorKind::kNotFound);
   }
   EXPECT_THROW(MappedFile("/tmp"), Error);
+}
+
+TEST(NewFile, AppearsWholeOrNotAtAll) {
+  const auto folder = std::filesystem::path(testing::TempDir()) / ("new-file-" + std::to_string(getpid()));
+  std::filesystem::create_directory(folder);
+  const auto path = folder / "file";
+  const auto num_files = [&] {
+    return std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator());
+  };
+  {
+    NewFile(path).write("given up");
+  }
+  EXPECT_EQ(num_files(), 0);
+  for (const std::string text : {"one", "two"}) {
+    NewFile file(path);
+    file.write(text);
+    EXPECT_NE(file_exists(path) ? read_text_file(path) : "", text);
+    file.commit();
+    EXPECT_EQ(read_text_file(path), text);
+  }
+  EXPECT_EQ(num_files(), 1);
+  const auto link = folder / "link";
+  std::filesystem::create_symlink("file", link);
+  NewFile through_link(link);
+  through_link.write("three");
+  through_link.commit();
+  EXPECT_TRUE(std::filesystem::is_symlink(link));
+  EXPECT_EQ(read_text_file(path), "three");
+  EXPECT_THROW(NewFile{folder}, Error);
+  EXPECT_THROW(NewFile{folder / "no" / "file"}, Error);
+  std::filesystem::remove_all(folder);
 }
 
 TEST(Random, PhiloxMatchesItsPublishedVectors) {

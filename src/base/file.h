@@ -1,8 +1,10 @@
 #pragma once
-// Looking at files of the user's without mistaking one that cannot be looked at for one that is not there.
+// Files of the user's: looking at them without mistaking one that cannot be looked at for one that is not there, and
+// writing them whole or not at all.
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 namespace tandem {
 
@@ -14,5 +16,24 @@ bool folder_exists(const std::filesystem::path& path);
 
 /// The whole file. Throws as MappedFile does.
 std::string read_text_file(const std::filesystem::path& path);
+
+/// A file that appears under its name when it is complete: until commit() there is only a temporary one beside it,
+/// which goes where there is no commit. Throws kUnreadable with the system's reason.
+class NewFile {
+ public:
+  /// What `path` leads to may be there, if it is a plain file; commit() replaces it.
+  explicit NewFile(const std::filesystem::path& path);
+  ~NewFile();
+  NewFile(const NewFile&) = delete;
+  NewFile& operator=(const NewFile&) = delete;
+
+  void write(std::string_view text);
+  void commit();
+
+ private:
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  int fd_ = -1;
+};
 
 }  // namespace tandem

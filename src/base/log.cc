@@ -5,6 +5,7 @@
 #include "base/log.h"
 
 #include <fmt/format.h>
+#include <spdlog/sinks/ringbuffer_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -12,6 +13,7 @@
 #include <atomic>
 
 #include "base/quote.h"
+#include "base/thread_rank.h"
 
 namespace tandem {
 
@@ -48,14 +50,20 @@ spdlog::level::level_enum spdlog_level(LogLevel level) {
   return spdlog::level::off;
 }
 
-spdlog::logger& logger() {
+struct Sinks {
+  std::shared_ptr<spdlog::sinks::sink> stderr_sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+  std::shared_ptr<spdlog::sinks::ringbuffer_sink_mt> recent =
+      std::make_shared<spdlog::sinks::ringbuffer_sink_mt>(kRecentLines);
+
+  Sinks() {
+    stderr_sink->set_pattern("%Y-%m-%dT%H:%M:%S.%f %L %v");
+    recent->set_pattern("%Y-%m-%dT%H:%M:%S.%f %L %v");
+  }
+};
+
+Sinks& sinks() {
   // Never destroyed: ranks may log while the process exits.
-  static spdlog::logger& instance = *[] {
-    auto* created = new spdlog::logger("tandem", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-    created->set_level(spdlog::level::trace);
-    created->set_pattern("%Y-%m-%dT%H:%M:%S.%f %L %v");
-    return created;
-  }();
+  static Sinks& instance = *new Sinks;
   return instance;
 }
 
@@ -75,7 +83,23 @@ bool log_enabled(Subsystem subsystem, LogLevel level) {
 }
 
 void vlog(LogLevel level, Subsystem subsystem, fmt::string_view text, fmt::format_args args) {
-  logger().log(spdlog_level(level), "{}: {}", to_string(subsystem), printable(fmt::vformat(text, args)));
+  const ThreadRank& who = thread_rank();
+  std::string line(to_string(subsystem));
+  line += who.rank < 0 ? ": " : fmt::format(": [rank {} {}] ", who.rank, who.device.data());
+  line += printable(fmt::vformat(text, args));
+  const spdlog::details::log_msg message({}, "tandem", spdlog_level(level), line);
+  if (log_enabled(subsystem, level)) sinks().stderr_sink->log(message);
+  spdlog::details::log_msg kept = message;
+  if (line.size() > kRecentLineBytes) kept.payload = spdlog::string_view_t(line.data(), kRecentLineBytes);
+  sinks().recent->log(kept);
+}
+
+std::vector<std::string> recent_log_lines() {
+  std::vector<std::string> lines = sinks().recent->last_formatted();
+  for (std::string& line : lines) {
+    while (!line.empty() && line.back() == '\n') line.pop_back();
+  }
+  return lines;
 }
 
 }  // namespace tandem

@@ -1,8 +1,13 @@
 #pragma once
-// Logging: `log(LogLevel::kInfo, Subsystem::kComm, "chose {}", name)`. Written to stderr with time, level and
-// subsystem. Thread-safe. Set levels before starting threads. Never on a hot path unless log_enabled() says so first.
+// Logging: `log(LogLevel::kInfo, Subsystem::kComm, "chose {}", name)`. Written to stderr with time, level, subsystem
+// and the rank and device of the thread, where it has them. The last lines down to kDebug are kept, printed or not, for
+// when the program fails. Thread-safe. Set levels before starting threads. On a hot path only kTrace, which costs
+// nothing where it is off.
 
+#include <cstddef>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/format.h"
 
@@ -23,7 +28,16 @@ void vlog(LogLevel level, Subsystem subsystem, fmt::string_view text, fmt::forma
 
 template <class... A>
 void log(LogLevel level, Subsystem subsystem, fmt::format_string<A...> text, A&&... args) {
-  if (log_enabled(subsystem, level)) vlog(level, subsystem, text, fmt::make_format_args(args...));
+  if (level >= LogLevel::kDebug || log_enabled(subsystem, level)) {
+    vlog(level, subsystem, text, fmt::make_format_args(args...));
+  }
 }
+
+inline constexpr std::size_t kRecentLines = 128;
+inline constexpr std::size_t kRecentLineBytes = 1000;  ///< of a message; what is longer is cut
+
+/// The last lines, the oldest first, without line breaks at their ends: all that were printed, and those of kDebug and
+/// above that were not.
+std::vector<std::string> recent_log_lines();
 
 }  // namespace tandem

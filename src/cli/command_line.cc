@@ -16,6 +16,7 @@
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/settings.h"
+#include "cli/trace_file.h"
 #include "comm/nccl/nccl_library.h"
 #include "comm/trust/profile.h"
 #include "tandem/version.h"
@@ -104,7 +105,7 @@ struct CommandLine {
     command.add_flag("--json", run.json, "print a report instead of the text");
     add_settings(command, flags,
                  {"tp", "tp_backend", "devices", "threads", "max_seq_len", "timeout", "p2p_buffer_size", "profile_dir",
-                  "log_level"});
+                  "log_level", "trace"});
   }
 
   void add_check() {
@@ -134,7 +135,7 @@ struct CommandLine {
     command.add_option("--json", bench.json_file, "append the result to FILE as lines of JSON; -: stdout");
     add_settings(command, flags,
                  {"tp", "tp_backend", "devices", "threads", "max_seq_len", "timeout", "p2p_buffer_size", "profile_dir",
-                  "log_level"});
+                  "log_level", "trace"});
     add_bench_comm(group);
   }
 
@@ -157,7 +158,7 @@ struct CommandLine {
     command.add_option("--json", bench_comm.json_file, "append the result to FILE as lines of JSON; -: stdout");
     command.add_option("--plot", bench_comm.plot_file, "picture of latency against size, an SVG (needs gnuplot)");
     add_settings(command, flags,
-                 {"tp", "tp_backend", "devices", "timeout", "p2p_buffer_size", "profile_dir", "log_level"});
+                 {"tp", "tp_backend", "devices", "timeout", "p2p_buffer_size", "profile_dir", "log_level", "trace"});
   }
 
   void add_tune() {
@@ -245,17 +246,20 @@ int dispatch(CommandLine& line, InterruptThread& interrupt) {
   apply_log_settings(settings);
   use_nccl_library(settings.string("nccl_library"));
   use_profiles(profile_folder_of(settings, get_env));
-  if (line.run_command->parsed()) return run_command(line.run, settings, interrupt);
   if (line.check_command->parsed()) return check_command(line.check, settings);
-  if (line.bench_model_command->parsed()) return bench_model_command(line.bench, settings, interrupt);
-  if (line.bench_comm_command->parsed()) return bench_comm_command(line.bench_comm, settings, interrupt);
   if (line.tune_command->parsed()) return tune_command(line.tune, settings, interrupt);
   if (line.doctor_command->parsed()) return doctor_command(line.doctor, settings);
   if (line.explain_command->parsed()) return explain_command(line.explain);
-  return config_show_command(line.config_json, settings);
+  if (line.config_show_command->parsed()) return config_show_command(line.config_json, settings);
+  return run_traced(settings.string("trace"), interrupt, [&] {
+    if (line.run_command->parsed()) return run_command(line.run, settings, interrupt);
+    if (line.bench_model_command->parsed()) return bench_model_command(line.bench, settings, interrupt);
+    return bench_comm_command(line.bench_comm, settings, interrupt);
+  });
 }
 
 int report_error(const Error& error, bool json) {
+  print_recent_log(error.kind());
   if (json) {
     const Json report = {
         {"error", {{"kind", to_string(error.kind())}, {"message", error.what()}, {"hint", error.hint()}}}};

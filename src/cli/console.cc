@@ -5,9 +5,11 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/format.h"
+#include "base/log.h"
 #include "base/quote.h"
 
 namespace tandem::cli {
@@ -76,6 +78,15 @@ void print_error(const Error& error) {
   write_stderr(format("{}error[{}]:{} {}\n", colour ? "\x1b[1;31m" : "", to_string(error.kind()),
                       colour ? "\x1b[0m" : "", printable(error.what())));
   if (!error.hint().empty()) write_stderr(format("hint: {}\n", printable(error.hint())));
+}
+
+void print_recent_log(ErrorKind kind) {
+  if (kind != ErrorKind::kTimeout && kind != ErrorKind::kPeerLost && kind != ErrorKind::kInternal) return;
+  const std::vector<std::string> lines = recent_log_lines();
+  if (lines.empty()) return;
+  std::string text = format("the last {} lines of the log:\n", lines.size());
+  for (const std::string& line : lines) text += "  " + line + "\n";
+  write_stderr(text);
 }
 
 std::string format_bytes(std::uint64_t bytes) {

@@ -43,6 +43,10 @@ class StatusLine {
 /// others.
 void print_error(const Error& error);
 
+/// The last lines of the log on stderr, those too that --log-level holds back, where an error of this kind leaves one
+/// asking what went before it: a timeout, a lost rank, a mistake of ours.
+void print_recent_log(ErrorKind kind);
+
 /// "1.23 GB", "456.7 MB", "890 B"; powers of ten.
 std::string format_bytes(std::uint64_t bytes);
 

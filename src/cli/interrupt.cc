@@ -26,6 +26,7 @@ struct InterruptThread::Impl {
   std::atomic<bool> terminated{false};
   std::atomic<bool> stop{false};
   std::atomic<bool> end_program{true};
+  std::atomic<bool> finishing{false};
   std::thread thread;
 
   void wait_for_signals(const sigset_t& signals) {
@@ -35,7 +36,7 @@ struct InterruptThread::Impl {
       const timespec poll{0, 50'000'000};
       const int signal = sigtimedwait(&signals, nullptr, &poll);
       const bool may_end = end_program.load() || terminated.load();
-      if (std::chrono::steady_clock::now() > deadline && may_end) _exit(interrupted_status);
+      if (std::chrono::steady_clock::now() > deadline && may_end && !finishing.load()) _exit(interrupted_status);
       if (signal < 0) continue;
       const bool again = signal == SIGTERM ? terminated.exchange(true) : interrupted.load() && may_end;
       interrupted.store(true);
@@ -74,6 +75,9 @@ bool InterruptThread::terminated() const {
 }
 void InterruptThread::clear() {
   impl_->interrupted.store(false);
+}
+void InterruptThread::leave_time_to_finish() {
+  impl_->finishing.store(true);
 }
 void InterruptThread::end_program_on_interrupt(bool end) {
   impl_->end_program.store(end);

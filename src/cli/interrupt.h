@@ -24,6 +24,8 @@ class InterruptThread {
   /// Whether the program is ended hard (status 130) when it has not ended 900 ms after a Ctrl-C, or at the second one.
   /// On by default; a chat turns it off, since there Ctrl-C ends the answer only. After SIGTERM it is always on.
   void end_program_on_interrupt(bool end);
+  /// The work is over and its files are being written: from now on only a second signal ends the program hard.
+  void leave_time_to_finish();
 
  private:
   friend class InterruptAction;

@@ -38,6 +38,8 @@ constexpr SettingRow kTable[] = {
     {"master_port", SettingType::kInteger, "", "TANDEM_MASTER_PORT", "EXLLAMA_MASTER_PORT", "its port; 0: a free one"},
     {"log_level", SettingType::kString, "warn", "TANDEM_LOG_LEVEL", "",
      "trace, debug, info, warn, error or off; or per subsystem: comm=debug,model=info"},
+    {"trace", SettingType::kString, "", "TANDEM_TRACE", "",
+     "write what the ranks did when to this file, for ui.perfetto.dev (run and bench)"},
 };
 
 // What each type accepts, for messages.

@@ -4,6 +4,10 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/log.h"
+#include "base/thread_rank.h"
+#include "base/trace.h"
+#include "comm/call.h"
 #include "comm/cpu/cpu_communicator.h"
 #include "comm/gpu/make_gpu_communicator.h"
 #include "comm/norm.h"
@@ -48,6 +52,20 @@ void check_overlap(std::string_view what, ConstTensor whole, ConstTensor part, s
                "{}: input and output overlap, {} bytes apart", what, other - begin);
 }
 
+constexpr TraceLabel call_label(const char* name) {
+  return {name, "comm", {"bytes"}, "back-end"};
+}
+// By Collective.
+constexpr TraceLabel kCallLabels[] = {
+    call_label("all-reduce"), call_label("all-gather"), call_label("reduce-scatter"),
+    call_label("broadcast"),  call_label("gather"),     call_label("barrier"),
+    call_label("send"),       call_label("recv"),       call_label("all-reduce with norm")};
+constexpr TraceLabel kQueueLabels[] = {
+    call_label("queue all-reduce"), call_label("queue all-gather"), call_label("queue reduce-scatter"),
+    call_label("queue broadcast"),  call_label("queue gather"),     call_label("barrier"),
+    call_label("queue send"),       call_label("queue recv"),       call_label("queue all-reduce with norm")};
+static_assert(std::size(kCallLabels) == std::size(kQueueLabels));
+
 std::optional<std::string> why_no_group(std::span<const Device> devices) {
   if (devices.empty() || devices.size() > kMaxWorldSize) {
     return format("{} ranks; a group has 1 to {}", devices.size(), kMaxWorldSize);
@@ -73,6 +91,22 @@ Communicator::Communicator(const Group& group, int rank) : group_(group), rank_(
   if (rank < 0 || rank >= group.world_size()) {
     fail(ErrorKind::kInvalidArgument, "rank {} in a group of {}", rank, group.world_size());
   }
+}
+
+TraceSpan Communicator::trace(Collective op, bool queued, std::size_t bytes) const {
+  if (!tracing()) [[likely]]
+    return TraceSpan();
+  const char* name = "auto";
+  for (const std::string& known : backend_names()) {
+    if (known == backend()) name = known.c_str();
+  }
+  const TraceLabel& label = (queued ? kQueueLabels : kCallLabels)[static_cast<std::size_t>(op)];
+  return TraceSpan(label, static_cast<std::int64_t>(bytes), 0, 0, name);
+}
+
+void Communicator::log_call(Device device, const std::string& text) const {
+  const ThreadRankScope scope(make_thread_rank(rank_, to_string(device)));
+  log(LogLevel::kTrace, Subsystem::kComm, "{}", text);
 }
 
 Shares Communicator::equal_shares(std::int64_t count) const {
@@ -103,6 +137,7 @@ void Communicator::all_reduce(const Stream& stream, Tensor out, ConstTensor x) {
   check_summable("all-reduce", x);
   check_pair("all-reduce", stream, out, x.num_elements(), x);
   check_overlap("all-reduce", out, x, 0);
+  const TraceSpan span = trace(Collective::kAllReduce, !stream.device().is_cpu(), x.bytes());
   do_all_reduce(stream, out, x);
 }
 
@@ -121,6 +156,7 @@ void Communicator::all_reduce_add_rms_norm(const Stream& stream, Tensor out, Ten
   const bool disjoint = are_disjoint(residual, out) && are_disjoint(residual, x) && are_disjoint(residual, weight) &&
                         are_disjoint(weight, out);
   TANDEM_CHECK(disjoint, "{}: residual or weight overlaps another tensor", kName);
+  const TraceSpan span = trace(Collective::kAllReduceAddRmsNorm, !stream.device().is_cpu(), x.bytes());
   do_all_reduce_add_rms_norm(stream, out, x, add_rms_norm_of(out, residual, x, weight, epsilon));
 }
 
@@ -139,6 +175,7 @@ void Communicator::all_gather_checked(const Stream& stream, Tensor out, ConstTen
                shard.num_elements(), shares.count(rank_));
   check_pair("all-gather", stream, out, shares.begin(world_size()), shard);
   check_overlap("all-gather", out, shard, shares.begin(rank_));
+  const TraceSpan span = trace(Collective::kAllGather, !stream.device().is_cpu(), out.bytes());
   do_all_gather(stream, out, shard, shares);
 }
 
@@ -158,12 +195,14 @@ void Communicator::reduce_scatter_checked(const Stream& stream, Tensor out, Cons
                x.num_elements(), shares.begin(world_size()));
   check_pair("reduce-scatter", stream, out, shares.count(rank_), x);
   check_overlap("reduce-scatter", x, out, shares.begin(rank_));
+  const TraceSpan span = trace(Collective::kReduceScatter, !stream.device().is_cpu(), x.bytes());
   do_reduce_scatter(stream, out, x, shares);
 }
 
 void Communicator::broadcast(const Stream& stream, Tensor x, int root) {
   check_tensor("broadcast", stream, x);
   check_peer("broadcast", root);
+  const TraceSpan span = trace(Collective::kBroadcast, !stream.device().is_cpu(), x.bytes());
   do_broadcast(stream, x, root);
 }
 
@@ -185,6 +224,8 @@ void Communicator::gather_checked(const Stream& stream, Tensor out, ConstTensor 
     check_pair("gather", stream, out, shares.begin(world_size()), shard);
     check_overlap("gather", out, shard, shares.begin(rank_));
   }
+  const TraceSpan span =
+      trace(Collective::kGather, !stream.device().is_cpu(), dtype_bytes(shard.dtype(), shares.begin(world_size())));
   do_gather(stream, out, shard, shares, root);
 }
 
@@ -192,6 +233,7 @@ void Communicator::send(const Stream& stream, ConstTensor x, int to) {
   check_tensor("send", stream, x);
   check_peer("send", to);
   TANDEM_CHECK(to != rank_, "send: rank {} to itself", to);
+  const TraceSpan span = trace(Collective::kSend, !stream.device().is_cpu(), x.bytes());
   do_send(stream, x, to);
 }
 
@@ -199,7 +241,19 @@ void Communicator::recv(const Stream& stream, Tensor x, int from) {
   check_tensor("recv", stream, x);
   check_peer("recv", from);
   TANDEM_CHECK(from != rank_, "recv: rank {} from itself", from);
+  const TraceSpan span = trace(Collective::kRecv, !stream.device().is_cpu(), x.bytes());
   do_recv(stream, x, from);
+}
+
+void Communicator::barrier() {
+  const TraceSpan span = trace(Collective::kBarrier, false, 0);
+  do_barrier();
+}
+
+void Communicator::synchronize(const Stream& stream) {
+  static constexpr TraceLabel kLabel = {"synchronize", "comm"};
+  const TraceSpan span(kLabel);
+  do_synchronize(stream);
 }
 
 const std::vector<std::string>& backend_names() {

@@ -17,6 +17,8 @@
 namespace tandem {
 
 struct AddRmsNorm;
+class TraceSpan;
+enum class Collective : std::uint8_t;
 
 /// How the elements of one tensor are dealt to the ranks: contiguous, in rank order.
 struct Shares {
@@ -84,15 +86,18 @@ class Communicator {
   void recv(const Stream& stream, Tensor x, int from);
 
   /// On the host: returns once every rank is here. Does not wait for what is queued on streams.
-  void barrier() { do_barrier(); }
+  void barrier();
 
   /// Waits for all that is queued on `stream`. Throws the group's first cause if one of its collectives failed there:
   /// on GPUs calls return before they have run, and until this returns their results are not to be trusted.
-  void synchronize(const Stream& stream) { do_synchronize(stream); }
+  void synchronize(const Stream& stream);
 
  protected:
   /// Throws kInvalidArgument for a rank outside the group.
   Communicator(const Group& group, int rank);
+
+  /// A line of the log of calls, level kTrace, in the name of this rank, whatever the caller's thread is known as.
+  void log_call(Device device, const std::string& text) const;
 
  private:
   virtual void do_all_reduce(const Stream& stream, Tensor out, ConstTensor x) = 0;
@@ -107,6 +112,8 @@ class Communicator {
   virtual void do_barrier() = 0;
   virtual void do_synchronize(const Stream& stream) = 0;
 
+  /// A call as a span of the trace. On GPUs it ends when the call is queued, and is named so.
+  TraceSpan trace(Collective op, bool queued, std::size_t bytes) const;
   Shares equal_shares(std::int64_t count) const;
   Shares ragged_shares(std::string_view what, std::span<const std::int64_t> counts) const;
   void check_peer(std::string_view what, int peer) const;

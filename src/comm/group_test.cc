@@ -155,9 +155,9 @@ class CommLog : public testing::Test {
 TEST_F(CommLog, TracesEveryCollective) {
   const std::string text = log_at(LogLevel::kTrace);
   for (const char* part :
-       {"group of 2 ranks, timeout 10000 ms", "rank 0: all-reduce, 2304 bytes, call 1",
-        "rank 1: all-reduce, 2304 bytes, call 1", "rank 0: send, 2304 bytes, to rank 1",
-        "rank 1: recv, 2304 bytes, from rank 0", "group aborted (cancelled): cancelled: interrupted"}) {
+       {"group of 2 ranks, timeout 10000 ms", "[rank 0 cpu:0] all-reduce, 2304 bytes, call 1",
+        "[rank 1 cpu:1] all-reduce, 2304 bytes, call 1", "[rank 0 cpu:0] send, 2304 bytes, to rank 1",
+        "[rank 1 cpu:1] recv, 2304 bytes, from rank 0", "group aborted (cancelled): cancelled: interrupted"}) {
     EXPECT_NE(text.find(part), std::string::npos) << part << " not in\n" << text;
   }
 }

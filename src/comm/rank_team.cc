@@ -10,6 +10,8 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/thread_rank.h"
+#include "base/trace.h"
 #include "comm/doorbell.h"
 #include "device/cpu/start_thread.h"
 #include "device/cpu/thread_pool.h"
@@ -30,6 +32,7 @@ struct RankTeam::Impl {
   struct alignas(64) Rank {
     std::atomic<std::uint32_t> done{0};  // the last job it finished
     std::optional<Stream> stream;
+    ThreadRank name;
     std::unique_ptr<Communicator> comm;
   };
 
@@ -84,7 +87,9 @@ struct RankTeam::Impl {
     ranks = std::vector<Rank>(static_cast<std::size_t>(options.world_size));
     if (has_core_each(num_threads())) spin = kSpin;
     for (int r = 0; r < options.world_size; ++r) {
-      ranks[static_cast<std::size_t>(r)].stream.emplace(make_stream(r));
+      Rank& rank = ranks[static_cast<std::size_t>(r)];
+      rank.stream.emplace(make_stream(r));
+      rank.name = make_thread_rank(r, to_string(rank.stream->device()));
     }
     threads.reserve(ranks.size());
     for (int r = 1; r < options.world_size; ++r) {
@@ -119,6 +124,7 @@ struct RankTeam::Impl {
 
   void work_on(int rank) {
     Rank& mine = ranks[static_cast<std::size_t>(rank)];
+    const ThreadRankScope scope(mine.name);
     try {
       if constexpr (kBuiltWithCuda) {
         if (!options.devices.empty()) cuda::use_device(mine.stream->device().index);
@@ -142,6 +148,9 @@ struct RankTeam::Impl {
   }
 
   void wait_until_done(std::uint32_t number) {
+    if (all_done(number)) return;
+    static constexpr TraceLabel kLabel = {"wait for all ranks", "wait"};
+    const TraceSpan span(kLabel);
     const Clock::time_point start = Clock::now();
     const Clock::duration period = std::max<Clock::duration>(options.timeout, kBetweenReports);
     for (Clock::time_point deadline = start + period; !finished.wait([&] { return all_done(number); }, spin, deadline);

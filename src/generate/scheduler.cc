@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/trace.h"
 #include "generate/job_check.h"
 #include "generate/text_stream.h"
 #include "kernels/sample/sample.h"
@@ -253,6 +254,8 @@ void Scheduler::append_token(Sequence& sequence, ConstTensor logits, Result& res
   std::memcpy(logits_.tensor.raw(), logits.raw(), logits_.tensor.bytes());
   std::int32_t id = 0;
   try {
+    static constexpr TraceLabel kLabel = {"sample", "generate", {"job", "position"}};
+    const TraceSpan span(kLabel, sequence.serial, std::ssize(sequence.tokens));
     // The random number depends on the position alone, so the batch around a job does not matter to it.
     id = sample(stream_, logits_.tensor, sequence.tokens, sampling_params(job), sequence.tokens.size());
   } catch (const Error& error) {

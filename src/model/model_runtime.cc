@@ -1,6 +1,7 @@
 #include "model/model_runtime.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <cstring>
@@ -10,6 +11,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include "comm/communicator.h"
 #include "comm/device_list.h"
 #include "comm/push/push_plan.h"
@@ -46,6 +48,26 @@ class ProgressSum {
   std::atomic<std::uint64_t> done_{0};
   std::mutex mutex_;
   Clock::time_point last_{};
+};
+
+constexpr TraceLabel kLoadSpan = {"load weights", "model"};
+constexpr std::array<const char*, 3> kStepArguments = {"prefill_tokens", "decode_tokens", "sequences"};
+constexpr TraceLabel kPrefillSpan = {"prefill", "step", kStepArguments};
+constexpr TraceLabel kDecodeSpan = {"decode", "step", kStepArguments};
+constexpr TraceLabel kMixedSpan = {"prefill and decode", "step", kStepArguments};
+
+// What a step computes, for logs and traces.
+struct StepTokens {
+  std::int64_t prefill = 0;
+  std::int64_t decode = 0;  // of sequences that go on by one token
+
+  explicit StepTokens(std::span<const SequenceStep> sequences) {
+    for (const SequenceStep& sequence : sequences) {
+      const bool decodes = sequence.token_ids.size() == 1 && sequence.num_cached > 0;
+      (decodes ? decode : prefill) += static_cast<std::int64_t>(sequence.token_ids.size());
+    }
+  }
+  const TraceLabel& label() const { return decode == 0 ? kPrefillSpan : prefill == 0 ? kDecodeSpan : kMixedSpan; }
 };
 
 RopeFrequencies rope_of(const OpenedModel& opened) {
@@ -157,6 +179,7 @@ void ModelRuntime::load(const ModelOptions& options) {
   const RopeFrequencies rope = rope_of(opened_);
   ranks_.resize(plan_.size());
   team_->run([&](RankContext& rank) {
+    const TraceSpan span(kLoadSpan);
     const auto index = static_cast<std::size_t>(rank.rank);
     RankWeights weights = load_rank_weights(rank.stream, *opened_.source, opened_.table, opened_.config, plan_[index],
                                             [&](std::size_t bytes) {
@@ -165,6 +188,7 @@ void ModelRuntime::load(const ModelOptions& options) {
                                             });
     ranks_[index] = std::make_unique<RankForward>(opened_.config, plan_[index], std::move(weights), rope,
                                                   rank.stream.device(), max_step_tokens_);
+    log(LogLevel::kDebug, Subsystem::kModel, "{}: weights are loaded", opened_.name);
   });
   const auto logits_bytes = static_cast<std::size_t>(max_step_tokens_ * info_.vocab_size) * sizeof(float);
   gathered_ = Buffer(Device{}, logits_bytes);
@@ -228,7 +252,11 @@ ConstTensor ModelRuntime::step(std::span<const std::unique_ptr<KvCache>> caches,
   std::vector<std::int64_t> counts;
   for (const RankShard& shard : plan_) counts.push_back(rows * shard.vocab.size());
   const Tensor gathered = gathered_.tensor(DType::kF32, {rows * info_.vocab_size});
+  const StepTokens tokens(sequences);
+  log(LogLevel::kDebug, Subsystem::kModel, "step of {} tokens of prefill and {} of decode, {} sequences",
+      tokens.prefill, tokens.decode, sequences.size());
   team_->run([&](RankContext& rank) {
+    const TraceSpan span(tokens.label(), tokens.prefill, tokens.decode, batch.num_sequences());
     const auto index = static_cast<std::size_t>(rank.rank);
     const Tensor part = ranks_[index]->forward(rank, *caches[index], batch);
     if (rows == 0) return;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/trace.h"
 #include "comm/communicator.h"
 #include "kernels/add/add.h"
 #include "kernels/append_kv/append_kv.h"
@@ -20,6 +21,13 @@
 
 namespace tandem {
 namespace {
+
+constexpr TraceLabel kEmbeddingSpan = {"embedding", "model"};
+constexpr TraceLabel kLayerSpan = {"layer", "model", {"layer"}};
+constexpr TraceLabel kAttentionSpan = {"attention", "model", {"layer"}};
+constexpr TraceLabel kMlpSpan = {"mlp", "model", {"layer"}};
+constexpr TraceLabel kExpertsSpan = {"experts", "model", {"layer"}};
+constexpr TraceLabel kLogitsSpan = {"logits", "model", {"rows"}};
 
 // The same memory with fewer elements, in another shape.
 Tensor view(Tensor tensor, Shape shape) {
@@ -107,22 +115,33 @@ Tensor RankForward::forward(RankContext& rank, KvCache& cache, const StepBatch& 
   const Tensor normed = normed_.slice(0, n);
 
   const ConstMatrix& table = weights_.model.matrix(Slot::kEmbedding);
-  embedding(stream, residual, table, shard_.vocab.begin, host_tensor(batch.token_ids),
-            static_cast<float>(config_.embedding_scale));
-  rank.comm.all_reduce(stream, residual);
+  {
+    const TraceSpan span(kEmbeddingSpan);
+    embedding(stream, residual, table, shard_.vocab.begin, host_tensor(batch.token_ids),
+              static_cast<float>(config_.embedding_scale));
+    rank.comm.all_reduce(stream, residual);
+  }
 
   for (int layer = 0; layer < static_cast<int>(config_.num_hidden_layers); ++layer) {
     const SlotWeights& weights = weights_.layers[static_cast<std::size_t>(layer)];
-    rms_norm(stream, normed, residual, weights.vector(Slot::kAttentionNorm), eps, norm_offset);
-    attention(rank, cache, batch, layer, normed);
+    const TraceSpan span(kLayerSpan, layer);
+    {
+      const TraceSpan attention_span(kAttentionSpan, layer);
+      rms_norm(stream, normed, residual, weights.vector(Slot::kAttentionNorm), eps, norm_offset);
+      attention(rank, cache, batch, layer, normed);
+    }
     add_branch(rank, weights, Slot::kPostAttentionNorm, n);
-
-    rms_norm(stream, normed, residual, weights.vector(Slot::kMlpNorm), eps, norm_offset);
-    config_.is_moe(layer) ? experts(rank, weights, normed) : mlp(rank, weights, normed);
+    {
+      const bool moe = config_.is_moe(layer);
+      const TraceSpan mlp_span(moe ? kExpertsSpan : kMlpSpan, layer);
+      rms_norm(stream, normed, residual, weights.vector(Slot::kMlpNorm), eps, norm_offset);
+      moe ? experts(rank, weights, normed) : mlp(rank, weights, normed);
+    }
     add_branch(rank, weights, Slot::kPostMlpNorm, n);
   }
 
   const auto num_rows = static_cast<std::int64_t>(batch.logits_tokens.size());
+  const TraceSpan span(kLogitsSpan, num_rows);
   const Tensor rows = normed_.slice(0, num_rows);
   const Tensor logits = logits_.slice(0, num_rows);
   // Picking rows of the residual is a look-up in a table.

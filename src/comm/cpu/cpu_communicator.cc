@@ -20,6 +20,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include "comm/cpu/cpu_group.h"
 #include "comm/cpu/reduce.h"
 #include "comm/norm.h"
@@ -131,6 +132,7 @@ class CpuCommunicator final : public Communicator {
   void meet(const Call& call, std::uint32_t phase);
   void compare_calls(const Call& call) const;
   void drain() const;
+  Device device() const { return {DeviceKind::kCpu, rank()}; }
   CpuGroup::Published& peer(int r) const { return shared_->published(r, generation_); }
 
   std::size_t largest(DType dtype, const Shares& shares) const {
@@ -180,6 +182,8 @@ void CpuCommunicator::wait_for(Doorbell& bell, int begin, int end, const Arrived
     return -1;
   };
   if (all_arrived()) return;
+  static constexpr TraceLabel kLabel = {"wait for peers", "wait", {"call"}};
+  const TraceSpan span(kLabel, call_number());
   const Clock::time_point deadline = Clock::now() + group().options().timeout;
   const bool in_time =
       bell.wait([&] { return all_arrived() || group().aborted() || lost_rank() >= 0; }, shared_->spin(), deadline);
@@ -252,8 +256,9 @@ void CpuCommunicator::exchange(const Call& call, const void* input, std::size_t 
                                std::size_t most_bytes, const Move& move) {
   ++generation_;
   if (group().aborted()) throw_cause(doing(call));
-  log(LogLevel::kTrace, Subsystem::kComm, "rank {}: {}, {} bytes, call {}", rank(), to_string(call.op), most_bytes,
-      call_number());
+  if (log_enabled(Subsystem::kComm, LogLevel::kTrace)) {
+    log_call(device(), format("{}, {} bytes, call {}", to_string(call.op), most_bytes, call_number()));
+  }
   const bool staged = most_bytes <= CpuGroup::kStagedBytes;
   if (staged && bytes > 0) {
     void* copied = shared_->staging(rank(), generation_);
@@ -322,7 +327,9 @@ void CpuCommunicator::do_send(const Stream&, ConstTensor x, int to) {
   const Call call{.op = Collective::kSend, .dtype = x.dtype(), .root = to, .count = x.num_elements()};
   const auto what = [&] { return describe(call, world_size()); };
   if (group().aborted()) throw_cause(what());
-  log(LogLevel::kTrace, Subsystem::kComm, "rank {}: send, {} bytes, to rank {}", rank(), x.bytes(), to);
+  if (log_enabled(Subsystem::kComm, LogLevel::kTrace)) {
+    log_call(device(), format("send, {} bytes, to rank {}", x.bytes(), to));
+  }
   CpuGroup::Channel& channel = shared_->channel(rank(), to);
   const auto* data = static_cast<const std::byte*>(x.raw());
   std::size_t left = x.bytes();
@@ -344,7 +351,9 @@ void CpuCommunicator::do_recv(const Stream&, Tensor x, int from) {
   const Call call{.op = Collective::kRecv, .dtype = x.dtype(), .root = from, .count = x.num_elements()};
   const auto what = [&] { return describe(call, world_size()); };
   if (group().aborted()) throw_cause(what());
-  log(LogLevel::kTrace, Subsystem::kComm, "rank {}: recv, {} bytes, from rank {}", rank(), x.bytes(), from);
+  if (log_enabled(Subsystem::kComm, LogLevel::kTrace)) {
+    log_call(device(), format("recv, {} bytes, from rank {}", x.bytes(), from));
+  }
   CpuGroup::Channel& channel = shared_->channel(from, rank());
   auto* data = static_cast<std::byte*>(x.raw());
   std::size_t left = x.bytes();

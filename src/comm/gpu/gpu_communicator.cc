@@ -108,7 +108,9 @@ std::uint32_t GpuCommunicator::begin(const Stream* stream, Call call) {
   // A call in a dead group is not announced: a peer may take it for the arrival that completes its barrier.
   if (group().aborted()) throw_cause(stream, mine.calls.count() + (message ? 0 : 1));
   if (!message) mine.calls.add(call);
-  log(LogLevel::kTrace, Subsystem::kComm, "rank {}: {} ({})", rank(), describe(call, world_size()), backend());
+  if (log_enabled(Subsystem::kComm, LogLevel::kTrace)) {
+    log_call({DeviceKind::kCuda, device()}, format("{} ({})", describe(call, world_size()), backend()));
+  }
   shared_->barrier.ring();
   if (!(message ? same_message(call) : same_call(call, number))) throw_cause(stream, mine.calls.count());
   // An abort from now on does not undo a barrier that all have reached; what is queued leaves by itself.
