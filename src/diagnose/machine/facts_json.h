@@ -11,7 +11,8 @@
 namespace tandem {
 
 /// Without what names a machine or a person: UUIDs and serial numbers become short hashes of theirs, the same for the
-/// same, the kernel its number, values of the environment that are paths or names of hosts "(set)".
+/// same, the kernel its number, people's paths and their groups, hosts and keys "(path)", "(other)", "(name)", "(set)";
+/// of the environment only numbers, GPUs and words that such variables have stay. What is redacted stays as it is.
 MachineFacts redacted(const MachineFacts& facts);
 
 std::string machine_facts_json(const MachineFacts& facts);
