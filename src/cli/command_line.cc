@@ -180,7 +180,7 @@ struct CommandLine {
     command.add_flag("--fix-plan", doctor.fix_plan, "the remedies as a list of commands; none of them is run");
     CLI::Option* from =
         command.add_option("--from", doctor.from_file, "look at the machine of a snapshot, not at this one");
-    command.add_option("--snapshot", doctor.snapshot_file, "write what is known of this machine to FILE")
+    command.add_option("--snapshot", doctor.snapshot_file, "write what is known of this machine, redacted, to FILE")
         ->excludes(from);
     command.add_flag("--no-probe", doctor.no_probe, "leave the GPUs' links alone: faster, and knows less")
         ->excludes(from);

@@ -76,7 +76,7 @@ struct DoctorOptions {
   bool no_probe = false;  ///< leave the links alone
   bool json = false;
   std::string from_file;      ///< read in place of the machine; empty: none
-  std::string snapshot_file;  ///< written; empty: none
+  std::string snapshot_file;  ///< written, redacted; empty: none
   std::optional<double> supply_watts;
 };
 int doctor_command(const DoctorOptions& options, const Settings& settings);

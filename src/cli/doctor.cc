@@ -45,7 +45,7 @@ MachineFacts looked_at(const DoctorOptions& options, const Settings& settings) {
 int doctor_command(const DoctorOptions& options, const Settings& settings) {
   MachineFacts facts = options.from_file.empty() ? looked_at(options, settings) : recorded(options, settings);
   if (options.supply_watts) facts.supply_watts = options.supply_watts;
-  if (!options.snapshot_file.empty()) write_file(options.snapshot_file, machine_facts_json(facts));
+  if (!options.snapshot_file.empty()) write_file(options.snapshot_file, machine_facts_json(redacted(facts)));
   const Diagnosis diagnosis = diagnose(facts);
   const ReportStyle style{.colour = stdout_takes_colour()};
   std::optional<WhyNot> why;
