@@ -14,7 +14,7 @@ class Log(CliTest):
     def test_a_rank_that_fails_leaves_the_last_lines(self):
         result = tandem(*self.FAILS)
         self.assertEqual(result.returncode, 2, result.stderr)
-        log, _, error = result.stderr.partition("error: ")
+        log, error = re.split(r"^error\[timeout\]: ", result.stderr, maxsplit=1, flags=re.MULTILINE)
         lines = self.LINE.findall(log)
         self.assertIn("the last ", log)
         self.assertTrue(any(level == "D" and "step of 5 tokens of prefill" in text for level, _, _, _, text in lines), log)

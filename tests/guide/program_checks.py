@@ -41,7 +41,7 @@ def settings(*flags, **environment):
 
 
 def logs_by_subsystem_and_level():
-    calls = "T comm: rank 1: all-reduce"
+    calls = "T comm: [rank 1 cpu:1] all-reduce"
     CHECK.assertIn(calls, answer("--tp", "2", env={"EXLLAMA_P2P_VERBOSE": "1"}).stderr)
     CHECK.assertIn(calls, answer("--tp", "2", "--log-level", "comm=trace").stderr)
     CHECK.assertNotIn("comm:", answer("--tp", "2", "--log-level", "model=trace").stderr)
@@ -49,7 +49,7 @@ def logs_by_subsystem_and_level():
 
 def logs_have_time_rank_and_call():
     CHECK.assertRegex(answer("--tp", "2", "--log-level", "comm=trace").stderr,
-                      r"(?m)^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6} T comm: rank 1: all-reduce, \d+ bytes, call 3$")
+                      r"(?m)^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6} T comm: \[rank 1 cpu:1\] all-reduce, \d+ bytes, call 3$")
 
 
 def logs_what_was_chosen_in_one_line():
