@@ -41,15 +41,40 @@ def settings(*flags, **environment):
 
 
 def logs_by_subsystem_and_level():
-    calls = "T comm: [rank 1 cpu:1] all-reduce"
-    CHECK.assertIn(calls, answer("--tp", "2", env={"EXLLAMA_P2P_VERBOSE": "1"}).stderr)
-    CHECK.assertIn(calls, answer("--tp", "2", "--log-level", "comm=trace").stderr)
+    calls = r"T comm: \[rank 1 \S+\] all-reduce"
+    CHECK.assertRegex(answer("--tp", "2", env={"EXLLAMA_P2P_VERBOSE": "1"}).stderr, calls)
+    CHECK.assertRegex(answer("--tp", "2", "--log-level", "comm=trace").stderr, calls)
     CHECK.assertNotIn("comm:", answer("--tp", "2", "--log-level", "model=trace").stderr)
 
 
-def logs_have_time_rank_and_call():
-    CHECK.assertRegex(answer("--tp", "2", "--log-level", "comm=trace").stderr,
+def logs_have_time_rank_device_and_call():
+    CHECK.assertRegex(answer("--tp", "2", "--devices", "cpu:0,cpu:1", "--log-level", "comm=trace").stderr,
                       r"(?m)^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6} T comm: \[rank 1 cpu:1\] all-reduce, \d+ bytes, call 3$")
+
+
+def leaves_the_last_lines_of_ranks_when_one_fails():
+    """Nobody can be in time. Lines of debug, which --log-level does not print."""
+    log = refusal("run", GGUF, "-p", "Hello", "--raw", "--tp", "3", "--timeout", "1e-9")
+    CHECK.assertRegex(log, r"(?m)^  \S+ D comm: group of 3 ranks")
+    CHECK.assertRegex(log, r"(?m)^  \S+ \w comm: \[rank \d cpu:\d\] .*group aborted")
+    CHECK.assertRegex(log, r"(?m)^error\[timeout\]: .*rank \d waits for")
+
+
+def trace_of(*flags):
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "trace.json")
+        answer("--tp", "2", "--trace", file, *flags)
+        return [event for event in json.loads(file.read_text())["traceEvents"] if event["ph"] == "X"]
+
+
+def traces_layers_and_collectives_of_each_rank():
+    events = trace_of()
+    for rank in (0, 1):
+        mine = [event for event in events if event["tid"] == rank]
+        CHECK.assertLessEqual({"prefill", "decode", "layer", "attention", "mlp", "all-reduce"}, {e["name"] for e in mine})
+        CHECK.assertTrue(all(event["dur"] >= 0 for event in mine))
+        CHECK.assertTrue(all(e["args"]["bytes"] > 0 for e in mine if e["name"] == "all-reduce"))
+    CHECK.assertEqual({e["args"]["job"] for e in events if e["name"] == "sample"}, {1})
 
 
 def logs_what_was_chosen_in_one_line():
