@@ -21,14 +21,18 @@ def snapshot(name):
     return json.loads((SNAPSHOTS / f"{name}.json").read_text())
 
 
-def replay(machine, *flags):
-    """Status and text that `tandem check` gives for a snapshot."""
+def told_of(machine, command, option, *flags):
+    """Status and text that a command gives for a snapshot, which it takes with `option`."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "machine.json")
         file.write_text(json.dumps(machine))
-        run = tandem("check", "--replay", file, *flags)
+        run = tandem(command, option, file, *flags)
     CHECK.assertIn(run.returncode, (0, 1), run.stderr)
     return run.returncode, run.stdout
+
+
+def replay(machine, *flags):
+    return told_of(machine, "check", "--replay", *flags)
 
 
 def replay_json(machine, *flags):
