@@ -26,15 +26,20 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 std::string suggest(std::string_view given, std::span<const std::string_view> known) {
   std::string_view best;
   std::size_t best_distance = std::max<std::size_t>(2, given.size() / 3) + 1;
-  std::string all;
+  std::string all, with_it;
+  const auto add = [](std::string& names, std::string_view name) {
+    names += format("{}{}", names.empty() ? "" : ", ", name);
+  };
   for (const std::string_view name : known) {
-    all += format("{}{}", all.empty() ? "" : ", ", name);
+    add(all, name);
+    if (given.size() >= 3 && name.find(given) != name.npos) add(with_it, name);
     if (const std::size_t distance = edit_distance(given, name); distance < best_distance) {
       best_distance = distance;
       best = name;
     }
   }
-  return best.empty() ? format("there are: {}", all) : format("did you mean \"{}\"?", best);
+  if (!best.empty()) return format("did you mean \"{}\"?", best);
+  return format("there are: {}", with_it.empty() ? all : with_it);
 }
 
 }  // namespace tandem

@@ -11,7 +11,8 @@ namespace tandem {
 /// Quadratic.
 std::size_t edit_distance(std::string_view a, std::string_view b);
 
-/// "did you mean \"X\"?" for the nearest of `known` by edit distance, or a list of all when none is near.
+/// "did you mean \"X\"?" for the nearest of `known` by edit distance; when none is near, a list of those that contain
+/// `given`, or of all.
 std::string suggest(std::string_view given, std::span<const std::string_view> known);
 
 }  // namespace tandem

@@ -39,7 +39,8 @@ class Explain(CliTest):
 
     def test_a_code_that_there_is_not(self):
         self.refuse("explain", "iommu-translate", says=['there is no code "iommu-translate"', 'did you mean "iommu-translated"?'])
-        self.refuse("explain", "\x1b[2J", says=["there are: "])
+        self.refuse("explain", "iommu", says=["there are: iommu-translated"])
+        self.refuse("explain", "\x1b[2J", says=["there are: ", "no-gpu", "corrupt"])
         self.refuse("explain", says=["--list"])
 
     def test_an_error_carries_a_code_that_can_be_explained(self):
