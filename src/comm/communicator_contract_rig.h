@@ -168,10 +168,12 @@ class Array {
       if (all[begin_ + i] == expected[i]) continue;
       fail(ErrorKind::kInternal, "{}: element {} of {} differs from byte {} on", what, i / size, bytes_ / size, i);
     }
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      const bool inside = i >= begin_ && i < begin_ + bytes_;
-      require(inside || all[i] == kFill, what + ": wrote outside of the tensor");
-    }
+    const auto intact = [](std::span<const std::byte> guard) {
+      return std::ranges::all_of(guard, [](std::byte byte) { return byte == kFill; });
+    };
+    const std::span<const std::byte> whole(all);
+    require(intact(whole.first(begin_)) && intact(whole.subspan(begin_ + bytes_)),
+            what + ": wrote outside of the tensor");
   }
 
  private:
