@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/activations.h"
+#include "kernels/rms_norm/rms_norm_cuda.h"
 #include "kernels/simd/isa.h"
 
 #define TANDEM_SIMD_FILE "kernels/rms_norm/rms_norm_simd.inc"
@@ -12,14 +14,21 @@
 namespace tandem {
 
 void rms_norm(const Stream& stream, Tensor y, ConstTensor x, ConstTensor weight, float eps, float weight_offset) {
-  check_dtype("rms_norm: x", x, DType::kF32);
-  check_dtype("rms_norm: y", y, DType::kF32);
+  check_activations("rms_norm: x", stream, x);
+  check_dtype("rms_norm: y", y, x.dtype());
   check_dtype("rms_norm: weight", weight, DType::kF32);
   check_shape("rms_norm: y", y, x.shape());
   TANDEM_CHECK(x.num_dims() >= 1, "rms_norm of a scalar");
   const std::int64_t width = x.size(x.num_dims() - 1);
   check_shape("rms_norm: weight", weight, {width});
   if (x.num_elements() == 0) return;
+  if (!stream.device().is_cpu()) {
+    if constexpr (kBuiltWithCuda) {
+      return check_launch("rms_norm", stream,
+                          rms_norm_cuda(stream.cuda_handle(), x.dtype(), y.raw(), x.raw(), weight.data<float>(),
+                                        x.num_elements() / width, width, eps, weight_offset));
+    }
+  }
   const auto rms_norm_row = TANDEM_PICK_ISA(rms_norm_row);
   const float* from = x.data<float>();
   float* to = y.data<float>();

@@ -1,0 +1,49 @@
+#pragma once
+// How kernels begin, and are queued: each may get ready while the one before it ends.
+
+#include <cuda_runtime.h>
+
+namespace tandem::cuda {
+
+/// Lets the next kernel of the stream get ready: its blocks take what room this one leaves. Call it first.
+__device__ inline void let_next_kernel_start() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+/// Returns when the kernels before this one have ended, with all they wrote. Before it a kernel may only read what no
+/// kernel writes, such as weights. Every kernel calls it, in every thread that reads or writes what others write, and
+/// in at least one thread of each block: or the kernel after it would not wait for those before it.
+__device__ inline void wait_for_kernels_before() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+struct Grid {
+  dim3 blocks = 1;
+  unsigned threads = 256;
+  std::size_t shared_bytes = 0;  ///< dynamic
+  unsigned cluster = 1;          ///< blocks of a cluster
+};
+
+/// Queues a kernel that calls the two above; on GPUs before sm_90 they do nothing, and kernels follow each other.
+template <class... Parameters, class... Arguments>
+cudaError_t launch(void* stream, const Grid& grid, void (*kernel)(Parameters...), const Arguments&... arguments) {
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid.blocks;
+  config.blockDim = dim3(grid.threads);
+  config.dynamicSmemBytes = grid.shared_bytes;
+  config.stream = static_cast<cudaStream_t>(stream);
+  cudaLaunchAttribute attributes[2]{};
+  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[0].val.programmaticStreamSerializationAllowed = 1;
+  attributes[1].id = cudaLaunchAttributeClusterDimension;
+  attributes[1].val.clusterDim = {grid.cluster, 1, 1};
+  config.attrs = attributes;
+  config.numAttrs = grid.cluster > 1 ? 2 : 1;
+  return cudaLaunchKernelEx(&config, kernel, arguments...);
+}
+
+}  // namespace tandem::cuda
