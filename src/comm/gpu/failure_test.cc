@@ -114,6 +114,10 @@ class FailureOnGpus : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
     if (cuda::num_devices() == 0) GTEST_SKIP() << "no GPU here";
+    const auto gpus = static_cast<int>(cuda::num_devices());
+    if (GetParam().in_graph && GetParam().world_size > gpus) {
+      GTEST_SKIP() << "long graphs of ranks that share a GPU need not run at the same time; here are " << gpus;
+    }
     if (!GetParam().uses("nccl")) return;
     if (const std::string reason = why_no_nccl(GetParam().world_size); !reason.empty()) GTEST_SKIP() << reason;
   }
@@ -140,7 +144,8 @@ class FailureOnGpus : public testing::TestWithParam<Case> {
     bool drained = false;
   };
   std::vector<End> fail_once(RankTeam& team, std::int64_t count, std::int64_t other);
-  void check(const std::vector<End>& ends, std::int64_t count) const;
+  /// `calls_before`: of the communicators, before those of fail_once.
+  void check(const std::vector<End>& ends, std::int64_t count, int calls_before) const;
 
   int culprit() const { return GetParam().world_size - 1; }
 };
@@ -196,8 +201,10 @@ std::vector<FailureOnGpus::End> FailureOnGpus::fail_once(RankTeam& team, std::in
   return ends;
 }
 
-void FailureOnGpus::check(const std::vector<End>& ends, std::int64_t count) const {
+void FailureOnGpus::check(const std::vector<End>& ends, std::int64_t count, int calls_before) const {
   const auto& [plan, world_size, fault, in_graph] = GetParam();
+  // NCCL takes 0.6 s to abort a graph of 160 calls, and keeps what is owed: under a second after the error.
+  const double slow = in_graph && GetParam().uses("nccl") ? 0.5 : 0;
   for (int r = 0; r < world_size; ++r) {
     const End& end = ends[static_cast<std::size_t>(r)];
     SCOPED_TRACE(format("rank {} after {:.3f} s: {}", r, end.seconds, end.message));
@@ -212,13 +219,13 @@ void FailureOnGpus::check(const std::vector<End>& ends, std::int64_t count) cons
     has(format("rank {} was in ", r));
     if (fault == Fault::kThrows) {
       EXPECT_EQ(end.kind, ErrorKind::kPeerLost);
-      EXPECT_LT(end.seconds, 0.5);  // milliseconds; far below the timeout of ten seconds
+      EXPECT_LT(end.seconds, 0.5 + slow);  // milliseconds; far below the timeout of ten seconds
       has(format("rank {} failed: out of cheese", culprit()));
       continue;
     }
     EXPECT_EQ(end.kind, ErrorKind::kTimeout);
     if (r != culprit()) {
-      EXPECT_LT(end.seconds, 1);
+      EXPECT_LT(end.seconds, 1 + slow);
     }
     // Of a graph, the host that keeps NCCL's deadline does not see which call it is at.
     has(GetParam().uses("nccl") && in_graph ? "all-reduce of " : format("all-reduce of {} f32, call ", count));
@@ -233,7 +240,9 @@ void FailureOnGpus::check(const std::vector<End>& ends, std::int64_t count) cons
     } else if (in_graph) {
       has(format("rank {} has begun launch 1", culprit()));  // and the others launch 2
     } else {
-      has(format("rank {} has called {}, its GPU begun 2 and completed 2", culprit(), fault == Fault::kStops ? 2 : 4));
+      const int done = calls_before + 2;
+      has(format("rank {} has called {}, its GPU begun {} and completed {}", culprit(),
+                 fault == Fault::kStops ? done : done + 2, done, done));
     }
   }
 }
@@ -243,10 +252,11 @@ TEST_P(FailureOnGpus, IsNamedOnEveryRankAndANewGroupWorks) {
   std::vector<std::int64_t> counts = {576, 200'003, 2'000'003};
   if (GetParam().fault == Fault::kThrows) counts = {576};  // nobody looks at what is waited for
   RankTeam team(options());
+  int calls_before = 0;
   for (const std::int64_t count : counts) {
     SCOPED_TRACE(format("{} elements", count));
     const std::int64_t other = count == 576 ? 40'001 : 576;
-    check(fail_once(team, count, other), count);
+    check(fail_once(team, count, other), count, calls_before);
     if (HasFatalFailure()) return;
     EXPECT_TRUE(team.aborted());
     EXPECT_THROW(team.run([](RankContext&) {}), Error);
@@ -256,6 +266,7 @@ TEST_P(FailureOnGpus, IsNamedOnEveryRankAndANewGroupWorks) {
         perform(context.comm, context.stream, {.op = Op::kAllReduce, .count = elements});
       }
     }));
+    calls_before = 2;
   }
 }
 
