@@ -166,7 +166,7 @@ struct CommandLine {
                               "tune", "measure how these GPUs communicate fastest, and store it as their profile"));
     command.add_option("--ops", tune.ops, "all_reduce, all_gather, reduce_scatter, broadcast, gather; all (default)")
         ->delimiter(',');
-    command.add_option("--sizes", tune.sizes, "of the whole tensor: FROM:TO in steps of four (1K:64M), or a list");
+    command.add_option("--sizes", tune.sizes, "of the whole tensor: FROM:TO in steps of four (1K:16M), or a list");
     command.add_flag("--json", tune.json, "print JSON");
     command.add_flag("--dry-run", tune.dry_run, "measure and show, store nothing");
     add_settings(command, flags, {"tp", "devices", "timeout", "p2p_buffer_size", "profile_dir", "log_level"});

@@ -64,7 +64,7 @@ int bench_comm_command(const BenchCommOptions& options, const Settings& settings
 
 struct TuneOptions {
   std::vector<std::string> ops = {"all"};
-  std::string sizes = "1K:64M";  ///< FROM:TO in steps of four, or a list
+  std::string sizes = "1K:16M";  ///< FROM:TO in steps of four, or a list
   bool json = false;
   bool dry_run = false;  ///< nothing is stored
 };

@@ -144,7 +144,7 @@ TEST(TuneCandidates, FitAndDifferAtEveryWorldSize) {
 
 TEST(TuneCandidates, DefaultSizesAreThoseOfModels) {
   EXPECT_THAT(default_tune_sizes(),
-              ElementsAre(1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20));
+              ElementsAre(1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20));
 }
 
 TEST(TuneOps, AreNamedAsBenchNamesThem) {
