@@ -22,7 +22,8 @@ namespace {
 
 constexpr std::int64_t kDefaultMaxSeqLen = 4096;
 // Long enough that a prompt's matrix products run at the rate of large ones, short enough that activations stay small.
-constexpr std::int64_t kMaxStepTokens = 512;
+constexpr std::int64_t kMaxStepTokens = 512, kMaxGpuStepTokens = 2048;
+constexpr std::int64_t kMaxGpuLogits = 16;  // rows at a time, but no fewer than a batch has sequences
 
 // Adds up what the ranks report and hands it on from whichever rank crosses a twentieth of a second first.
 class ProgressSum {
@@ -111,19 +112,25 @@ std::int64_t choose_max_seq_len(const OpenedModel& opened, std::int64_t asked) {
 }
 
 std::vector<Device> parse_model_devices(const ModelOptions& options) {
-  std::vector<Device> devices = parse_devices(options.devices, options.tp_size);
-  for (const Device& device : devices) {
-    if (device.is_cpu()) continue;
-    fail_with_hint(ErrorKind::kUnsupported, format("models do not run on {} yet, on CPUs only", to_string(device)),
-                   "use --devices cpu, or leave --devices out");
+  int num_gpus = 0;
+  if constexpr (kBuiltWithCuda) num_gpus = cuda::num_devices();
+  if (!options.devices.empty() || num_gpus == 0 || options.tp_backend == "cpu") {
+    return parse_devices(options.devices, options.tp_size);
   }
-  return devices;
+  if (options.tp_size > num_gpus) {
+    fail_with_hint(ErrorKind::kInvalidArgument, format("{} ranks, and {} GPUs", options.tp_size, num_gpus),
+                   "use a smaller --tp, or --devices cpu");
+  }
+  std::vector<std::string> names;
+  for (int i = 0; i < std::max(1, options.tp_size); ++i) names.push_back(std::to_string(i));
+  return parse_devices(names, 0);
 }
 
 ModelRuntime::ModelRuntime(OpenedModel opened, const ModelOptions& options) : opened_(std::move(opened)) {
   const ModelConfig& config = opened_.config;
-  const std::vector<Device> devices = parse_model_devices(options);
-  const int world_size = static_cast<int>(devices.size());
+  devices_ = parse_model_devices(options);
+  const int world_size = static_cast<int>(devices_.size());
+  const bool on_cpu = devices_.front().is_cpu();
   if (options.max_batch_size < 1 || options.max_seq_len < 0 || options.threads < 0 || !(options.timeout_s > 0) ||
       options.shbuf_size < 0) {
     fail(ErrorKind::kInvalidArgument, "max_batch_size {}, max_seq_len {}, threads {}, timeout_s {}, shbuf_size {}",
@@ -140,7 +147,7 @@ ModelRuntime::ModelRuntime(OpenedModel opened, const ModelOptions& options) : op
   plan_ = opened_.shard_plan(world_size);
   info_ = {.name = opened_.name,
            .architecture = config.architecture,
-           .backend = choose_backend(options.tp_backend, devices),
+           .backend = on_cpu ? choose_backend(options.tp_backend, devices_) : options.tp_backend,
            .tp_size = world_size,
            .threads_per_rank = std::max(1, threads / world_size),
            .vocab_size = config.vocab_size,
@@ -153,13 +160,18 @@ ModelRuntime::ModelRuntime(OpenedModel opened, const ModelOptions& options) : op
     log(LogLevel::kInfo, Subsystem::kComm, "shbuf_size {} has no effect: CPU ranks share one address space",
         options.shbuf_size);
   }
-  max_step_tokens_ = std::max<std::int64_t>(std::min(kMaxStepTokens, info_.max_seq_len * options.max_batch_size),
-                                            options.max_batch_size);
+  activations_ = activation_dtype(opened_.table, opened_.source->catalogue(), devices_.front());
+  max_step_tokens_ = std::max<std::int64_t>(
+      std::min(on_cpu ? kMaxStepTokens : kMaxGpuStepTokens, info_.max_seq_len * options.max_batch_size),
+      options.max_batch_size);
+  max_logits_ = on_cpu ? max_step_tokens_
+                       : std::min(max_step_tokens_, std::max<std::int64_t>(kMaxGpuLogits, options.max_batch_size));
   const double timeout_s = std::min(options.timeout_s, 86400.0);
   team_ = std::make_unique<RankTeam>(
       RankTeamOptions{.world_size = world_size,
-                      .threads_per_rank = info_.threads_per_rank,
+                      .threads_per_rank = on_cpu ? info_.threads_per_rank : 1,
                       .backend = info_.backend,
+                      .devices = on_cpu ? std::vector<Device>{} : devices_,
                       .timeout = std::chrono::nanoseconds(static_cast<std::int64_t>(timeout_s * 1e9)),
                       .inbox_bytes = options.shbuf_size});
   load(options);
@@ -168,7 +180,9 @@ ModelRuntime::ModelRuntime(OpenedModel opened, const ModelOptions& options) : op
 ModelRuntime::~ModelRuntime() = default;
 
 void ModelRuntime::revive() {
-  if (team_->aborted()) team_->rebuild();
+  if (!team_->aborted()) return;
+  for (Rank& rank : ranks_) rank.graphs.clear();  // they hold calls of the communicators that go
+  team_->rebuild();
 }
 
 void ModelRuntime::load(const ModelOptions& options) {
@@ -181,19 +195,43 @@ void ModelRuntime::load(const ModelOptions& options) {
   team_->run([&](RankContext& rank) {
     const TraceSpan span(kLoadSpan);
     const auto index = static_cast<std::size_t>(rank.rank);
-    RankWeights weights = load_rank_weights(rank.stream, *opened_.source, opened_.table, opened_.config, plan_[index],
-                                            [&](std::size_t bytes) {
+    const bool on_cpu = rank.stream.device().is_cpu();
+    std::optional<Stream> reader;
+    if (!on_cpu) {
+      check_memory(rank.stream.device(), index);
+      reader.emplace(Stream::cpu(info_.threads_per_rank, rank.rank, info_.threads_per_rank * (rank.world_size - 1)));
+    }
+    RankWeights weights = load_rank_weights(rank.stream, on_cpu ? rank.stream : *reader, *opened_.source, opened_.table,
+                                            opened_.config, plan_[index], activations_, [&](std::size_t bytes) {
                                               progress.add(bytes);
                                               if (rank.comm.group().aborted()) rank.comm.group().throw_cause();
                                             });
-    ranks_[index] = std::make_unique<RankForward>(opened_.config, plan_[index], std::move(weights), rope,
-                                                  rank.stream.device(), max_step_tokens_);
+    ranks_[index].forward =
+        std::make_unique<RankForward>(opened_.config, plan_[index], std::move(weights), rope, rank.stream, activations_,
+                                      StepLimits{.tokens = max_step_tokens_, .logits = max_logits_});
     log(LogLevel::kDebug, Subsystem::kModel, "{}: weights are loaded", opened_.name);
+    if (rank.rank == 0) info_.backend = rank.comm.backend();
   });
-  const auto logits_bytes = static_cast<std::size_t>(max_step_tokens_ * info_.vocab_size) * sizeof(float);
-  gathered_ = Buffer(Device{}, logits_bytes);
-  if (world_size() > 1) logits_ = Buffer(Device{}, logits_bytes);
+  const auto row_bytes = static_cast<std::size_t>(info_.vocab_size) * sizeof(float);
+  gathered_ = Buffer(devices_.front(), static_cast<std::size_t>(max_logits_) * row_bytes);
+  if constexpr (kBuiltWithCuda) {
+    if (!devices_.front().is_cpu()) pinned_ = cuda::PinnedBuffer(gathered_.bytes());
+  }
+  logits_ = Buffer(Device{}, static_cast<std::size_t>(max_step_tokens_) * row_bytes);
   progress.finish();
+}
+
+void ModelRuntime::check_memory(Device device, std::size_t rank) const {
+  if constexpr (kBuiltWithCuda) {
+    const std::size_t needed =
+        gpu_weight_bytes(*opened_.source, opened_.table, opened_.config, plan_[rank], activations_);
+    const std::size_t free = cuda::free_bytes(device.index);
+    if (needed <= free) return;
+    fail_with_hint(ErrorKind::kOutOfMemory,
+                   format("{}: the weights of rank {} need {} MB on {}, {} MB are free", opened_.name, rank,
+                          needed / 1'000'000, to_string(device), free / 1'000'000),
+                   "use more GPUs (--tp), end what else takes memory there, or take a quantised GGUF");
+  }
 }
 
 std::vector<std::unique_ptr<KvCache>> ModelRuntime::make_caches(std::int64_t num_pages, std::int64_t page_size) {
@@ -205,7 +243,7 @@ std::vector<std::unique_ptr<KvCache>> ModelRuntime::make_caches(std::int64_t num
                              .num_layers = static_cast<int>(opened_.config.num_hidden_layers),
                              .num_kv_heads = plan_[index].kv_heads.size(),
                              .head_dim = opened_.config.head_dim};
-    caches[index] = std::make_unique<KvCache>(rank.stream.device(), DType::kF32, shape);
+    caches[index] = std::make_unique<KvCache>(rank.stream.device(), activations_, shape);
   });
   return caches;
 }
@@ -214,6 +252,10 @@ StepBatch ModelRuntime::make_batch(std::span<const SequenceStep> sequences, std:
   StepBatch batch;
   std::size_t max_pages = 0;
   for (const SequenceStep& sequence : sequences) max_pages = std::max(max_pages, sequence.pages.size());
+  // On GPUs the shapes of all steps of so many sequences are the same, so that they can be replayed.
+  if (!devices_.front().is_cpu()) {
+    max_pages = std::max(max_pages, static_cast<std::size_t>((info_.max_seq_len + page_size - 1) / page_size));
+  }
   batch.query_begin.push_back(0);
   for (const SequenceStep& sequence : sequences) {
     const auto count = static_cast<std::int64_t>(sequence.token_ids.size());
@@ -244,39 +286,90 @@ StepBatch ModelRuntime::make_batch(std::span<const SequenceStep> sequences, std:
   return batch;
 }
 
-ConstTensor ModelRuntime::step(std::span<const std::unique_ptr<KvCache>> caches,
-                               std::span<const SequenceStep> sequences) {
-  const StepBatch batch = make_batch(sequences, caches[0]->shape().page_size);
-  const auto rows = static_cast<std::int64_t>(batch.logits_tokens.size());
-  const Shape shape{rows, info_.vocab_size};
+void ModelRuntime::queue_logits(RankContext& context, const Tensor& part) {
+  const std::int64_t rows = part.size(0);
   std::vector<std::int64_t> counts;
   for (const RankShard& shard : plan_) counts.push_back(rows * shard.vocab.size());
   const Tensor gathered = gathered_.tensor(DType::kF32, {rows * info_.vocab_size});
-  const StepTokens tokens(sequences);
-  log(LogLevel::kDebug, Subsystem::kModel, "step of {} tokens of prefill and {} of decode, {} sequences",
-      tokens.prefill, tokens.decode, sequences.size());
-  team_->run([&](RankContext& rank) {
-    const TraceSpan span(tokens.label(), tokens.prefill, tokens.decode, batch.num_sequences());
-    const auto index = static_cast<std::size_t>(rank.rank);
-    const Tensor part = ranks_[index]->forward(rank, *caches[index], batch);
-    if (rows == 0) return;
-    rank.comm.gather(rank.stream, gathered, part.reshape({part.num_elements()}), counts, 0);
-    rank.stream.synchronize();
-  });
-  if (rows <= 1 || world_size() == 1) return gathered.reshape(shape);
+  context.comm.gather(context.stream, gathered, part.reshape({part.num_elements()}), counts, 0);
+  if constexpr (kBuiltWithCuda) {
+    if (context.rank == 0 && !context.stream.device().is_cpu()) {
+      cuda::copy(context.stream.cuda_handle(), pinned_.data(), gathered.raw(), gathered.bytes());
+    }
+  }
+}
+
+void ModelRuntime::place_logits(std::int64_t first_row, std::int64_t rows) {
+  const auto* source = static_cast<const float*>(pinned_.data() != nullptr ? pinned_.data() : gathered_.data());
+  float* logits = static_cast<float*>(logits_.data()) + first_row * info_.vocab_size;
   // Shares lie one behind the other; rows of the vocabulary are wanted.
-  const Tensor logits = logits_.tensor(DType::kF32, shape);
-  const float* source = gathered.data<float>();
   for (const RankShard& shard : plan_) {
     const std::int64_t share = shard.vocab.size();
     for (std::int64_t row = 0; row < rows; ++row, source += share) {
       if (share > 0) {
-        std::memcpy(logits.data<float>() + row * info_.vocab_size + shard.vocab.begin, source,
+        std::memcpy(logits + row * info_.vocab_size + shard.vocab.begin, source,
                     static_cast<std::size_t>(share) * sizeof(float));
       }
     }
   }
-  return logits;
+}
+
+void ModelRuntime::run_rank(RankContext& context, KvCache& cache, const StepBatch& batch, bool decodes) {
+  Rank& rank = ranks_[static_cast<std::size_t>(context.rank)];
+  const StepTensors tensors = rank.inputs.place(context.stream, batch);
+  const bool at_once = batch.num_logits() <= max_logits_;
+  const auto forward = [&] {
+    rank.forward->forward(context, cache, tensors, [&](std::int64_t first_row, const Tensor& part) {
+      queue_logits(context, part);
+      if (at_once) return;
+      context.comm.synchronize(context.stream);
+      if (context.rank == 0) place_logits(first_row, part.size(0));
+      context.comm.barrier();  // the others' next rows go to the same place
+    });
+  };
+  if (context.stream.device().is_cpu()) {
+    forward();
+    return context.stream.synchronize();
+  }
+  decodes ? replay(rank, context, {batch.num_sequences(), tensors.token_ids.raw(), cache.keys(0).raw()}, forward)
+          : forward();
+  context.comm.synchronize(context.stream);
+}
+
+void ModelRuntime::replay(Rank& rank, const RankContext& context, const Replay& key,
+                          const std::function<void()>& forward) {
+  if constexpr (kBuiltWithCuda) {
+    const auto found = std::find_if(rank.graphs.begin(), rank.graphs.end(), [&](auto& g) { return g.first == key; });
+    if (found == rank.graphs.end()) {
+      forward();  // what a kernel does when it is first used cannot be recorded
+      rank.graphs.emplace_back(key, std::nullopt);
+      return;
+    }
+    void* stream = context.stream.cuda_handle();
+    if (!found->second) found->second.emplace(context.stream.device().index, stream, forward);
+    found->second->launch(stream);
+  }
+}
+
+ConstTensor ModelRuntime::step(std::span<const std::unique_ptr<KvCache>> caches,
+                               std::span<const SequenceStep> sequences) {
+  const StepTokens tokens(sequences);
+  const StepBatch batch = make_batch(sequences, caches[0]->shape().page_size);
+  const std::int64_t rows = batch.num_logits();
+  const bool decodes = tokens.prefill == 0 && rows == batch.num_sequences();
+  log(LogLevel::kDebug, Subsystem::kModel, "step of {} tokens of prefill and {} of decode, {} sequences",
+      tokens.prefill, tokens.decode, sequences.size());
+  team_->run([&](RankContext& rank) {
+    const TraceSpan span(tokens.label(), tokens.prefill, tokens.decode, batch.num_sequences());
+    run_rank(rank, *caches[static_cast<std::size_t>(rank.rank)], batch, decodes);
+  });
+  const Shape shape{rows, info_.vocab_size};
+  if (rows <= 1 || (world_size() == 1 && rows <= max_logits_)) {
+    const void* there = pinned_.data() != nullptr ? pinned_.data() : gathered_.data();
+    return {there, DType::kF32, shape, Device{}};
+  }
+  if (rows <= max_logits_) place_logits(0, rows);
+  return logits_.tensor(DType::kF32, shape);
 }
 
 }  // namespace tandem

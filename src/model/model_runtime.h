@@ -2,13 +2,16 @@
 // A loaded model: the team of ranks, each with its weights, and the step they run together.
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cache/kv_cache.h"
 #include "cache/page_allocator.h"
 #include "comm/rank_team.h"
+#include "device/cuda/runtime.h"
 #include "model/open_model.h"
 #include "model/rank_forward.h"
 #include "model/step.h"
@@ -23,7 +26,8 @@ std::int64_t choose_max_seq_len(const OpenedModel& opened, std::int64_t asked);
 /// Of all ranks together. No box has as many cores; past it a number is a slip of the hand.
 inline constexpr int kMaxThreads = 4096;
 
-/// The devices of a model's ranks: see parse_devices. Throws kUnsupported for GPUs: models run on CPUs only today.
+/// The devices of a model's ranks: see parse_devices; where none are named, the first tp_size GPUs, and CPUs on a
+/// machine without GPUs or with back-end "cpu". Throws kInvalidArgument when there are fewer GPUs than ranks.
 std::vector<Device> parse_model_devices(const ModelOptions& options);
 
 class ModelRuntime {
@@ -46,17 +50,43 @@ class ModelRuntime {
   ConstTensor step(std::span<const std::unique_ptr<KvCache>> caches, std::span<const SequenceStep> sequences);
 
  private:
+  /// A step that is recorded once and replayed: of decoding a number of sequences over a cache.
+  struct Replay {
+    std::int64_t num_sequences;
+    const void* inputs;
+    const void* cache;
+    bool operator==(const Replay&) const = default;
+  };
+  /// What belongs to one rank's thread.
+  struct Rank {
+    std::unique_ptr<RankForward> forward;
+    StepInputs inputs;
+    std::vector<std::pair<Replay, std::optional<cuda::Graph>>> graphs;  ///< without one: has run once
+  };
   void load(const ModelOptions& options);
+  /// Throws kOutOfMemory when a GPU has no room for its rank's weights.
+  void check_memory(Device device, std::size_t rank) const;
   StepBatch make_batch(std::span<const SequenceStep> sequences, std::int64_t page_size) const;
+  void run_rank(RankContext& context, KvCache& cache, const StepBatch& batch, bool decodes);
+  /// Queues `forward` as it is, the second time recorded, from then on as what was recorded.
+  void replay(Rank& rank, const RankContext& context, const Replay& key, const std::function<void()>& forward);
+  /// Queues the way of this rank's columns of some rows of logits to rank 0's host.
+  void queue_logits(RankContext& context, const Tensor& part);
+  /// Those rows, once they are there, from `first_row` of the result on.
+  void place_logits(std::int64_t first_row, std::int64_t rows);
 
   OpenedModel opened_;
   ModelInfo info_;
   std::vector<RankShard> plan_;
+  std::vector<Device> devices_;
+  DType activations_ = DType::kF32;
   std::int64_t max_step_tokens_ = 0;
+  std::int64_t max_logits_ = 0;  // rows at a time
   std::unique_ptr<RankTeam> team_;
-  std::vector<std::unique_ptr<RankForward>> ranks_;
-  Buffer gathered_;  // [rows, share of rank 0], [rows, share of rank 1], ...
-  Buffer logits_;    // [rows, vocab_size]
+  std::vector<Rank> ranks_;
+  Buffer gathered_;            // on rank 0's device: [rows, share of rank 0], [rows, share of rank 1], ...
+  cuda::PinnedBuffer pinned_;  // the same on the host, if that is a GPU
+  Buffer logits_;              // [rows, vocab_size]
 };
 
 struct Cache::Impl {

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/trace.h"
 #include "comm/communicator.h"
+#include "device/cuda/runtime.h"
 #include "kernels/add/add.h"
 #include "kernels/append_kv/append_kv.h"
 #include "kernels/embedding/embedding.h"
@@ -15,6 +16,7 @@
 #include "kernels/moe/moe_combine.h"
 #include "kernels/moe/moe_matmul.h"
 #include "kernels/moe/moe_route.h"
+#include "kernels/paged_attention/paged_attention.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/rope/rope.h"
 #include "kernels/softcap/softcap.h"
@@ -33,13 +35,6 @@ constexpr TraceLabel kLogitsSpan = {"logits", "model", {"rows"}};
 Tensor view(Tensor tensor, Shape shape) {
   TANDEM_CHECK(shape.num_elements() <= tensor.num_elements(), "{} as {}", to_string(tensor.shape()), to_string(shape));
   return {tensor.raw(), tensor.dtype(), shape, tensor.device()};
-}
-
-ConstTensor host_tensor(const std::vector<std::int32_t>& values, Shape shape) {
-  return {values.data(), DType::kI32, shape, Device{}};
-}
-ConstTensor host_tensor(const std::vector<std::int32_t>& values) {
-  return host_tensor(values, {static_cast<std::int64_t>(values.size())});
 }
 
 ConstMatrix as_matrix(ConstTensor tensor) {
@@ -69,46 +64,57 @@ Activation activation_of(HiddenAct act) {
 }  // namespace
 
 RankForward::RankForward(const ModelConfig& config, const RankShard& shard, RankWeights weights,
-                         const RopeFrequencies& rope, Device device, std::int64_t max_step_tokens)
+                         const RopeFrequencies& rope, const Stream& stream, DType activations, StepLimits limits)
     : config_(config),
       shard_(shard),
       weights_(std::move(weights)),
-      inv_freq_(device, DType::kF32, {static_cast<std::int64_t>(rope.inv_freq.size())}),
+      limits_(limits),
+      inv_freq_(stream.device(), DType::kF32, {static_cast<std::int64_t>(rope.inv_freq.size())}),
       attention_scaling_(rope.attention_scaling) {
-  std::copy(rope.inv_freq.begin(), rope.inv_freq.end(), inv_freq_.tensor.data<float>());
+  if (stream.device().is_cpu()) {
+    std::copy(rope.inv_freq.begin(), rope.inv_freq.end(), inv_freq_.tensor.data<float>());
+  } else if constexpr (kBuiltWithCuda) {
+    cuda::copy(stream.cuda_handle(), inv_freq_.tensor.raw(), rope.inv_freq.data(), inv_freq_.tensor.bytes());
+    stream.synchronize();
+  }
   std::int64_t attended_cols = 0;
   for (const SlotWeights& layer : weights_.layers) {
     attended_cols = std::max(attended_cols, layer.matrix(Slot::kWo).cols);
   }
-  const std::int64_t tokens = max_step_tokens;
-  const std::int64_t picks = tokens * config.num_experts_per_tok;
-  const std::int64_t mlp_elements = std::max(tokens * shard.intermediate.size(), picks * shard.moe_intermediate.size());
-  const auto lay_out = [&](Arena arena) {
-    residual_ = arena.take(DType::kF32, {tokens, config.hidden_size});
-    normed_ = arena.take(DType::kF32, {tokens, config.hidden_size});
-    branch_ = arena.take(DType::kF32, {tokens, config.hidden_size});
-    q_ = arena.take(DType::kF32, {tokens, shard.query_heads.size() * config.head_dim});
-    k_ = arena.take(DType::kF32, {tokens, shard.kv_heads.size() * config.head_dim});
-    v_ = arena.take(DType::kF32, {tokens, shard.kv_heads.size() * config.head_dim});
-    attended_ = arena.take(DType::kF32, {tokens, attended_cols});
-    gate_ = arena.take(DType::kF32, {mlp_elements});
-    up_ = arena.take(DType::kF32, {mlp_elements});
-    if (picks > 0) {
-      router_logits_ = arena.take(DType::kF32, {tokens, config.num_experts});
-      expert_ids_ = arena.take(DType::kI32, {tokens, config.num_experts_per_tok});
-      expert_weights_ = arena.take(DType::kF32, {tokens, config.num_experts_per_tok});
-      expert_out_ = arena.take(DType::kF32, {picks, config.hidden_size});
-    }
-    logits_ = arena.take(DType::kF32, {tokens, shard.vocab.size()});
-    return arena.used();
-  };
-  workspace_ = Buffer(device, lay_out(Arena(nullptr)));
-  lay_out(Arena(&workspace_));
+  workspace_ = Buffer(stream.device(), lay_out(nullptr, activations, limits, attended_cols));
+  lay_out(&workspace_, activations, limits, attended_cols);
 }
 
-Tensor RankForward::forward(RankContext& rank, KvCache& cache, const StepBatch& batch) {
+std::size_t RankForward::lay_out(const Buffer* workspace, DType activations, StepLimits limits,
+                                 std::int64_t attended_cols) {
+  Arena arena(workspace);
+  const std::int64_t tokens = limits.tokens;
+  const std::int64_t picks = tokens * config_.num_experts_per_tok;
+  const std::int64_t mlp_elements =
+      std::max(tokens * shard_.intermediate.size(), picks * shard_.moe_intermediate.size());
+  residual_ = arena.take(activations, {tokens, config_.hidden_size});
+  normed_ = arena.take(activations, {tokens, config_.hidden_size});
+  branch_ = arena.take(activations, {tokens, config_.hidden_size});
+  q_ = arena.take(activations, {tokens, shard_.query_heads.size() * config_.head_dim});
+  k_ = arena.take(activations, {tokens, shard_.kv_heads.size() * config_.head_dim});
+  v_ = arena.take(activations, {tokens, shard_.kv_heads.size() * config_.head_dim});
+  attended_ = arena.take(activations, {tokens, attended_cols});
+  gate_ = arena.take(activations, {mlp_elements});
+  up_ = arena.take(activations, {mlp_elements});
+  if (picks > 0) {
+    router_logits_ = arena.take(DType::kF32, {tokens, config_.num_experts});
+    expert_ids_ = arena.take(DType::kI32, {tokens, config_.num_experts_per_tok});
+    expert_weights_ = arena.take(DType::kF32, {tokens, config_.num_experts_per_tok});
+    expert_out_ = arena.take(activations, {picks, config_.hidden_size});
+  }
+  logits_ = arena.take(DType::kF32, {limits.logits, shard_.vocab.size()});
+  return arena.used();
+}
+
+void RankForward::forward(RankContext& rank, KvCache& cache, const StepTensors& batch,
+                          const std::function<void(std::int64_t, const Tensor&)>& on_logits) {
   const Stream& stream = rank.stream;
-  const std::int64_t n = batch.num_tokens();
+  const std::int64_t n = batch.token_ids.size(0);
   const auto eps = static_cast<float>(config_.rms_norm_eps);
   const auto norm_offset = static_cast<float>(config_.norm_weight_offset);
   const Tensor residual = residual_.slice(0, n);
@@ -117,7 +123,7 @@ Tensor RankForward::forward(RankContext& rank, KvCache& cache, const StepBatch& 
   const ConstMatrix& table = weights_.model.matrix(Slot::kEmbedding);
   {
     const TraceSpan span(kEmbeddingSpan);
-    embedding(stream, residual, table, shard_.vocab.begin, host_tensor(batch.token_ids),
+    embedding(stream, residual, table, shard_.vocab.begin, batch.token_ids,
               static_cast<float>(config_.embedding_scale));
     rank.comm.all_reduce(stream, residual);
   }
@@ -140,22 +146,30 @@ Tensor RankForward::forward(RankContext& rank, KvCache& cache, const StepBatch& 
     add_branch(rank, weights, Slot::kPostMlpNorm, n);
   }
 
-  const auto num_rows = static_cast<std::int64_t>(batch.logits_tokens.size());
-  const TraceSpan span(kLogitsSpan, num_rows);
-  const Tensor rows = normed_.slice(0, num_rows);
-  const Tensor logits = logits_.slice(0, num_rows);
-  // Picking rows of the residual is a look-up in a table.
-  embedding(stream, rows, as_matrix(residual), 0, host_tensor(batch.logits_tokens), 1.0f);
-  rms_norm(stream, rows, rows, weights_.model.vector(Slot::kFinalNorm), eps, norm_offset);
-  matmul(stream, logits, rows, config_.tie_word_embeddings ? table : weights_.model.matrix(Slot::kOutput));
-  if (config_.final_logit_softcapping > 0) softcap(stream, logits, static_cast<float>(config_.final_logit_softcapping));
-  return logits;
+  const std::int64_t num_rows = batch.logits_tokens.size(0);
+  const ConstMatrix& output = config_.tie_word_embeddings ? table : weights_.model.matrix(Slot::kOutput);
+  for (std::int64_t first = 0; first < num_rows; first += limits_.logits) {
+    const std::int64_t count = std::min(limits_.logits, num_rows - first);
+    const Tensor rows = normed_.slice(0, count);
+    const Tensor logits = logits_.slice(0, count);
+    {
+      const TraceSpan span(kLogitsSpan, count);
+      // Picking rows of the residual is a look-up in a table.
+      embedding(stream, rows, as_matrix(residual), 0, batch.logits_tokens.slice(first, first + count), 1.0f);
+      rms_norm(stream, rows, rows, weights_.model.vector(Slot::kFinalNorm), eps, norm_offset);
+      matmul(stream, logits, rows, output);
+      if (config_.final_logit_softcapping > 0) {
+        softcap(stream, logits, static_cast<float>(config_.final_logit_softcapping));
+      }
+    }
+    on_logits(first, logits);
+  }
 }
 
-void RankForward::attention(RankContext& rank, KvCache& cache, const StepBatch& batch, int layer, ConstTensor input) {
+void RankForward::attention(RankContext& rank, KvCache& cache, const StepTensors& batch, int layer, ConstTensor input) {
   const Stream& stream = rank.stream;
   const SlotWeights& weights = weights_.layers[static_cast<std::size_t>(layer)];
-  const std::int64_t n = batch.num_tokens();
+  const std::int64_t n = batch.token_ids.size(0);
   const std::int64_t q_heads = shard_.query_heads.size();
   const std::int64_t kv_heads = shard_.kv_heads.size();
   const std::int64_t head_dim = config_.head_dim;
@@ -172,30 +186,26 @@ void RankForward::attention(RankContext& rank, KvCache& cache, const StepBatch& 
     rms_norm(stream, q, q, weights.vector(Slot::kQNorm), eps, 0);
     rms_norm(stream, k, k, weights.vector(Slot::kKNorm), eps, 0);
   }
-  const ConstTensor positions = host_tensor(batch.positions);
   const RopeStyle style = config_.rope_interleaved ? RopeStyle::kInterleaved : RopeStyle::kNeox;
-  rope(stream, q, positions, inv_freq_.tensor, attention_scaling_, style);
-  rope(stream, k, positions, inv_freq_.tensor, attention_scaling_, style);
-  append_kv(stream, cache.keys(layer), cache.values(layer), k, v, host_tensor(batch.slots));
+  rope(stream, q, batch.positions, inv_freq_.tensor, attention_scaling_, style);
+  rope(stream, k, batch.positions, inv_freq_.tensor, attention_scaling_, style);
+  append_kv(stream, cache.keys(layer), cache.values(layer), k, v, batch.slots);
 
   const ConstMatrix& wo = weights.matrix(Slot::kWo);
   const Tensor attended = view(attended_, {n, wo.cols});
   const double scalar =
       config_.query_pre_attn_scalar > 0 ? config_.query_pre_attn_scalar : static_cast<double>(head_dim);
-  const std::int64_t num_sequences = batch.num_sequences();
-  paged_attention(
-      stream, attended, q, cache.keys(layer), cache.values(layer),
-      {.query_begin = host_tensor(batch.query_begin),
-       .context_len = host_tensor(batch.context_len),
-       .page_table = host_tensor(batch.page_table,
-                                 {num_sequences, static_cast<std::int64_t>(batch.page_table.size()) / num_sequences}),
-       .scale = static_cast<float>(1 / std::sqrt(scalar)),
-       .softcap = static_cast<float>(config_.attn_logit_softcapping),
-       .sliding_window = static_cast<std::int32_t>(config_.sliding_window[static_cast<std::size_t>(layer)]),
-       .group_size = config_.num_attention_heads / config_.num_key_value_heads,
-       .first_query_head = shard_.query_heads.begin,
-       .first_kv_head = shard_.kv_heads.begin,
-       .out_col_begin = weights.attention_col_pad});
+  paged_attention(stream, attended, q, cache.keys(layer), cache.values(layer),
+                  {.query_begin = batch.query_begin,
+                   .context_len = batch.context_len,
+                   .page_table = batch.page_table,
+                   .scale = static_cast<float>(1 / std::sqrt(scalar)),
+                   .softcap = static_cast<float>(config_.attn_logit_softcapping),
+                   .sliding_window = static_cast<std::int32_t>(config_.sliding_window[static_cast<std::size_t>(layer)]),
+                   .group_size = config_.num_attention_heads / config_.num_key_value_heads,
+                   .first_query_head = shard_.query_heads.begin,
+                   .first_kv_head = shard_.kv_heads.begin,
+                   .out_col_begin = weights.attention_col_pad});
   const ConstTensor bias = rank.rank == 0 ? weights.vector(Slot::kBo) : ConstTensor{};
   matmul(stream, branch_.slice(0, n), attended, wo, bias);
 }

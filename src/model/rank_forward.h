@@ -2,42 +2,39 @@
 // The forward pass of one rank.
 
 #include <cstdint>
-#include <vector>
+#include <functional>
 
 #include "cache/kv_cache.h"
 #include "comm/rank_team.h"
 #include "device/buffer.h"
-#include "kernels/paged_attention/paged_attention.h"
 #include "model/config.h"
 #include "model/rank_weights.h"
 #include "model/rope.h"
+#include "model/step_inputs.h"
 
 namespace tandem {
 
-/// A step's batch as tensors, the same on all ranks; on the host, made by the scheduling thread.
-struct StepBatch {
-  std::vector<std::int32_t> token_ids;      ///< [num_tokens], sequence after sequence
-  std::vector<std::int32_t> positions;      ///< [num_tokens]
-  std::vector<std::int32_t> slots;          ///< [num_tokens] page * page_size + place: where keys and values go
-  std::vector<std::int32_t> query_begin;    ///< [num_sequences + 1]
-  std::vector<std::int32_t> context_len;    ///< [num_sequences], with the new tokens
-  std::vector<std::int32_t> page_table;     ///< [num_sequences, max_pages]
-  std::vector<std::int32_t> logits_tokens;  ///< rows of token_ids whose logits are wanted
-  std::int64_t num_tokens() const { return static_cast<std::int64_t>(token_ids.size()); }
-  std::int64_t num_sequences() const { return static_cast<std::int64_t>(context_len.size()); }
+/// The most that a rank computes at once, which its activations have room for.
+struct StepLimits {
+  std::int64_t tokens = 0;
+  std::int64_t logits = 0;  ///< rows
 };
 
-/// Owns the rank's weights and activations. Belongs to the rank's thread. Activations are f32.
+/// Owns the rank's weights and activations. Belongs to the rank's thread.
 class RankForward {
  public:
+  /// `activations`: see activation_dtype().
   RankForward(const ModelConfig& config, const RankShard& shard, RankWeights weights, const RopeFrequencies& rope,
-              Device device, std::int64_t max_step_tokens);
+              const Stream& stream, DType activations, StepLimits limits);
 
-  /// Returns this rank's columns of the logits, f32 [logits_tokens, vocab share], valid until the next call.
-  Tensor forward(RankContext& rank, KvCache& cache, const StepBatch& batch);
+  /// Queues a step. Of the logits, `on_logits` gets this rank's columns, f32 [rows, vocab share], as many rows at a
+  /// time as limits.logits, from row `first_row` of logits_tokens on, valid in the stream's order until it returns.
+  void forward(RankContext& rank, KvCache& cache, const StepTensors& batch,
+               const std::function<void(std::int64_t first_row, const Tensor& logits)>& on_logits);
 
  private:
-  void attention(RankContext& rank, KvCache& cache, const StepBatch& batch, int layer, ConstTensor input);
+  std::size_t lay_out(const Buffer* workspace, DType activations, StepLimits limits, std::int64_t attended_cols);
+  void attention(RankContext& rank, KvCache& cache, const StepTensors& batch, int layer, ConstTensor input);
   void mlp(RankContext& rank, const SlotWeights& weights, ConstTensor input);
   void experts(RankContext& rank, const SlotWeights& weights, ConstTensor input);
   /// branch_ <- sum over ranks of branch_, normed where the architecture does; residual_ += branch_.
@@ -46,6 +43,7 @@ class RankForward {
   const ModelConfig& config_;
   RankShard shard_;
   RankWeights weights_;
+  StepLimits limits_;
   OwnedTensor inv_freq_;
   float attention_scaling_;
   Buffer workspace_;

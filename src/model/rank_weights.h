@@ -34,12 +34,25 @@ struct SlotWeights {
 struct RankWeights {
   SlotWeights model;
   std::vector<SlotWeights> layers;
+  Buffer arena;  ///< on GPUs, what all of them lie in
 };
 
-/// Loads what `shard` holds, onto the stream's device, reading it all once. `progress` gets the bytes newly done, on
-/// the calling thread; what it throws ends the load.
-RankWeights load_rank_weights(const Stream& stream, const WeightSource& source, std::span<const TensorUse> table,
-                              const ModelConfig& config, const RankShard& shard,
-                              const std::function<void(std::size_t)>& progress);
+/// The dtype of a model's activations on `device`: f32 on a CPU; on a GPU that of the weights, and for quantised ones
+/// bf16, or f16 where the GPU has no bf16. Throws kUnsupported for bf16 weights on such a GPU.
+DType activation_dtype(std::span<const TensorUse> table, const TensorCatalogue& catalogue, Device device);
+
+/// The dtype in which a matrix lies on a GPU: as in the file where kernels take it, else `activations`.
+DType gpu_dtype(DType in_file, Slot slot, DType activations);
+
+/// What load_rank_weights takes of a GPU.
+std::size_t gpu_weight_bytes(const WeightSource& source, std::span<const TensorUse> table, const ModelConfig& config,
+                             const RankShard& shard, DType activations);
+
+/// Loads what `shard` holds, onto the stream's device, reading it all once, and done on return. `host`: a CPU stream
+/// for the work of reading, which is `stream` itself on a CPU. `progress` gets the bytes newly done, as they are in the
+/// file, on the calling thread; what it throws ends the load.
+RankWeights load_rank_weights(const Stream& stream, const Stream& host, const WeightSource& source,
+                              std::span<const TensorUse> table, const ModelConfig& config, const RankShard& shard,
+                              DType activations, const std::function<void(std::size_t)>& progress);
 
 }  // namespace tandem

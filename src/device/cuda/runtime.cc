@@ -202,6 +202,12 @@ void copy(void* stream, void* out, const void* in, std::size_t bytes) {
   if (bytes > 0) TANDEM_CUDA_CALL(cudaMemcpyAsync(out, in, bytes, cudaMemcpyDefault, as_stream(stream)));
 }
 
+void copy_rows(void* stream, void* out, std::size_t out_stride, const void* in, std::size_t in_stride,
+               std::size_t row_bytes, std::size_t num_rows) {
+  TANDEM_CUDA_CALL(
+      cudaMemcpy2DAsync(out, out_stride, in, in_stride, row_bytes, num_rows, cudaMemcpyDefault, as_stream(stream)));
+}
+
 void* make_stream(int device) {
   const OnDevice current(device);
   cudaStream_t stream = nullptr;

@@ -56,6 +56,9 @@ void release(int device, void* data) noexcept;
 
 /// An asynchronous copy between any two places, host memory included. If that is not pinned, it is done on return.
 void copy(void* stream, void* out, const void* in, std::size_t bytes);
+/// The same for rows that begin every so many bytes.
+void copy_rows(void* stream, void* out, std::size_t out_stride, const void* in, std::size_t in_stride,
+               std::size_t row_bytes, std::size_t num_rows);
 
 void* make_stream(int device);
 void destroy_stream(int device, void* stream) noexcept;
