@@ -53,6 +53,9 @@ struct alignas(16) Elements16 {
   static constexpr int kCount = 16 / sizeof(T);
   T values[kCount];
 };
+inline bool is_aligned16(const void* p) {
+  return reinterpret_cast<std::uintptr_t>(p) % 16 == 0;
+}
 template <class T>
 __device__ Elements16<T> load16(const T* from) {
   return *reinterpret_cast<const Elements16<T>*>(from);
