@@ -76,6 +76,14 @@ __device__ inline float warp_max(float x) {
   for (int lanes = 16; lanes > 0; lanes /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, lanes));
   return x;
 }
+__device__ inline std::uint64_t warp_max(std::uint64_t x) {
+#pragma unroll
+  for (int lanes = 16; lanes > 0; lanes /= 2) {
+    const std::uint64_t other = __shfl_xor_sync(0xffffffffu, static_cast<unsigned long long>(x), lanes);
+    if (other > x) x = other;
+  }
+  return x;
+}
 
 /// The sum over a block of whole warps, in every thread, in an order of its own. All threads call it; again only after
 /// a __syncthreads().
