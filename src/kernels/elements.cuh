@@ -53,6 +53,9 @@ struct alignas(16) Elements16 {
   static constexpr int kCount = 16 / sizeof(T);
   T values[kCount];
 };
+inline bool is_aligned16(const void* p) {
+  return reinterpret_cast<std::uintptr_t>(p) % 16 == 0;
+}
 template <class T>
 __device__ Elements16<T> load16(const T* from) {
   return *reinterpret_cast<const Elements16<T>*>(from);
@@ -71,6 +74,14 @@ __device__ inline float warp_sum(float x) {
 __device__ inline float warp_max(float x) {
 #pragma unroll
   for (int lanes = 16; lanes > 0; lanes /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, lanes));
+  return x;
+}
+__device__ inline std::uint64_t warp_max(std::uint64_t x) {
+#pragma unroll
+  for (int lanes = 16; lanes > 0; lanes /= 2) {
+    const std::uint64_t other = __shfl_xor_sync(0xffffffffu, static_cast<unsigned long long>(x), lanes);
+    if (other > x) x = other;
+  }
   return x;
 }
 

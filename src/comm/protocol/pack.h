@@ -6,16 +6,7 @@
 
 #include "base/dtype.h"
 #include "base/half.h"
-
-#if defined(__CUDACC__)
-#define TANDEM_HD __host__ __device__ inline
-#define TANDEM_UNROLL _Pragma("unroll")
-#define TANDEM_ROLL _Pragma("unroll 1")
-#else
-#define TANDEM_HD inline
-#define TANDEM_UNROLL
-#define TANDEM_ROLL
-#endif
+#include "base/host_device.h"
 
 namespace tandem {
 
@@ -25,21 +16,6 @@ struct alignas(16) Pack {
 };
 
 inline constexpr std::int64_t kPackBytes = sizeof(Pack);
-
-TANDEM_HD float bits_to_float(std::uint32_t bits) {
-#if defined(__CUDA_ARCH__)
-  return __uint_as_float(bits);
-#else
-  return std::bit_cast<float>(bits);
-#endif
-}
-TANDEM_HD std::uint32_t float_to_bits(float x) {
-#if defined(__CUDA_ARCH__)
-  return __float_as_uint(x);
-#else
-  return std::bit_cast<std::uint32_t>(x);
-#endif
-}
 
 /// A caller's bytes as packs: the last one perhaps in part, at any address.
 struct ConstView {
@@ -141,14 +117,7 @@ struct PackElements<DType::kF16> {
   static constexpr int kCount = 8;
   using Sum = float;
   TANDEM_HD static Sum get(const Pack& pack, int i) {
-    const auto half = static_cast<std::uint16_t>(pack.words[i / 2] >> (i % 2 * 16));
-#if defined(__CUDA_ARCH__)
-    float x;
-    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(half));
-    return x;
-#else
-    return to_float(F16{half});
-#endif
+    return f16_to_float(static_cast<std::uint16_t>(pack.words[i / 2] >> (i % 2 * 16)));
   }
   /// To nearest even.
   TANDEM_HD static Pack round(const Sum (&x)[kCount]) {

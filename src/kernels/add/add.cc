@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "kernels/activations.h"
+#include "kernels/add/add_cuda.h"
 #include "kernels/simd/isa.h"
 
 #define TANDEM_SIMD_FILE "kernels/add/add_simd.inc"
@@ -10,9 +12,16 @@
 namespace tandem {
 
 void add(const Stream& stream, Tensor x, ConstTensor y) {
-  check_dtype("add: x", x, DType::kF32);
-  check_dtype("add: y", y, DType::kF32);
+  check_activations("add: x", stream, x);
+  check_activations("add: y", stream, y);
+  check_dtype("add: y", y, x.dtype());
   check_shape("add: y", y, x.shape());
+  if (x.num_elements() == 0) return;
+  if (!stream.device().is_cpu()) {
+    if constexpr (kBuiltWithCuda) {
+      return check_launch("add", stream, add_cuda(stream.cuda_handle(), x.dtype(), x.raw(), y.raw(), x.num_elements()));
+    }
+  }
   const auto add_row = TANDEM_PICK_ISA(add_row);
   float* to = x.data<float>();
   const float* from = y.data<float>();

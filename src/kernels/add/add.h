@@ -5,8 +5,8 @@
 namespace tandem {
 
 /// x[i] += y[i]
-///   x, y  same shape, f32, contiguous, not overlapping
-/// Runs on the CPU. Throws kInternal on other shapes or dtypes.
+///   x, y  same shape, activations, contiguous, not overlapping
+/// Throws kInternal on other shapes or dtypes.
 void add(const Stream& stream, Tensor x, ConstTensor y);
 
 }  // namespace tandem

@@ -7,11 +7,12 @@ namespace tandem {
 
 /// out[t, :] = scale * table[token_ids[t] - vocab_begin, :], or zeros where that row is not in the table: of a
 /// vocabulary cut over ranks every rank looks up its own rows, and the sum over the ranks is the whole.
-///   out          [num_tokens, hidden]  f32
-///   table        [rows, hidden]        any dtype that dequantise_row takes; the tokens from vocab_begin on
-///   token_ids    [num_tokens]          i32
+///   out          [num_tokens, hidden]  activations
+///   table        [rows, hidden]        any dtype that dequantise_row takes; the tokens from vocab_begin on.
+///                                      On a GPU it starts, and its rows follow each other, at even addresses
+///   token_ids    [num_tokens]          i32, any numbers: outside of the vocabulary they give zeros
 ///   scale        1; sqrt(hidden) for Gemma
-/// Runs on the CPU; a token's result does not depend on the other tokens or on the threads.
+/// A token's result does not depend on the other tokens or on the threads.
 void embedding(const Stream& stream, Tensor out, ConstMatrix table, std::int64_t vocab_begin, ConstTensor token_ids,
                float scale);
 

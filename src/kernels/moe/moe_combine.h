@@ -4,11 +4,11 @@
 
 namespace tandem {
 
-/// out[t, i] = sum over j of weights[t, j] * y[t * k + j, i], added in order of j
-///   out      [num_tokens, hidden]      f32
-///   y        [num_tokens * k, hidden]  f32, what the chosen experts of each token gave
+/// out[t, i] = sum over j of weights[t, j] * y[t * k + j, i], added in order of j, in f32
+///   out      [num_tokens, hidden]      activations
+///   y        [num_tokens * k, hidden]  activations, what the chosen experts of each token gave
 ///   weights  [num_tokens, k]           f32
-/// Runs on the CPU; a token's result does not depend on the other tokens or on the threads.
+/// A token's result does not depend on the other tokens or on the threads.
 void moe_combine(const Stream& stream, Tensor out, ConstTensor y, ConstTensor weights);
 
 }  // namespace tandem

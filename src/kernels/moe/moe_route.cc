@@ -4,6 +4,9 @@
 #include <cmath>
 #include <vector>
 
+#include "kernels/activations.h"
+#include "kernels/moe/moe_route_cuda.h"
+
 namespace tandem {
 namespace {
 
@@ -51,9 +54,19 @@ void moe_route(const Stream& stream, Tensor expert_ids, Tensor weights, ConstTen
   check_shape("moe_route: expert_ids", expert_ids, {num_tokens, k});
   check_shape("moe_route: weights", weights, {num_tokens, k});
   TANDEM_CHECK(1 <= k && k <= num_experts, "moe_route: {} of {} experts", k, num_experts);
+  TANDEM_CHECK(logits.device() == stream.device(), "moe_route: logits are on {}, the stream on {}",
+               to_string(logits.device()), to_string(stream.device()));
+  if (num_tokens == 0) return;
   std::int32_t* ids = expert_ids.data<std::int32_t>();
   float* to = weights.data<float>();
   const float* from = logits.data<float>();
+  if (!stream.device().is_cpu()) {
+    if constexpr (kBuiltWithCuda) {
+      TANDEM_CHECK(num_experts <= kMaxRoutedExperts, "moe_route: {} experts", num_experts);
+      return check_launch("moe_route", stream,
+                          moe_route_cuda(stream.cuda_handle(), ids, to, from, num_tokens, num_experts, k, normalise));
+    }
+  }
   const std::int64_t grain = std::max<std::int64_t>(1, (1 << 12) / (num_experts * k));
   stream.parallel_for(num_tokens, grain, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {

@@ -101,12 +101,7 @@ void keep_top_p(std::vector<Candidate>& candidates, double top_p) {
 }
 
 std::int32_t draw(const std::vector<Candidate>& candidates, std::uint64_t seed, std::uint64_t counter) {
-  constexpr std::uint32_t kPurpose = 0x73616d70;  // "samp": draws for other purposes use other words
-  const auto words =
-      philox({static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32), kPurpose, 0},
-             {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)});
-  const std::uint64_t bits = (std::uint64_t{words[0]} << 32 | words[1]) >> 11;
-  const double target = static_cast<double>(bits) * 0x1p-53 * total_weight(candidates);
+  const double target = static_cast<double>(draw_bits(seed, counter)) * 0x1p-53 * total_weight(candidates);
   double before = 0;
   for (const Candidate& c : candidates) {
     before += c.weight;
@@ -116,6 +111,14 @@ std::int32_t draw(const std::vector<Candidate>& candidates, std::uint64_t seed, 
 }
 
 }  // namespace
+
+std::uint64_t draw_bits(std::uint64_t seed, std::uint64_t counter) {
+  constexpr std::uint32_t kPurpose = 0x73616d70;  // "samp": draws for other purposes use other words
+  const auto words =
+      philox({static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32), kPurpose, 0},
+             {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)});
+  return (std::uint64_t{words[0]} << 32 | words[1]) >> 11;
+}
 
 void check_sampling_params(const SamplingParams& params) {
   const auto check = [](bool good, const char* name, double value, const char* expected) {

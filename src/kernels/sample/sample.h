@@ -20,6 +20,9 @@ struct SamplingParams {
 /// Throws kInvalidArgument naming the value that is out of range.
 void check_sampling_params(const SamplingParams& params);
 
+/// The 53 random bits of a draw.
+std::uint64_t draw_bits(std::uint64_t seed, std::uint64_t counter);
+
 /// The next token id. Steps and definitions are those of Hugging Face's processors, in its order: repetition penalty,
 /// temperature, top-k, top-p (which keeps at least one token; ties by lower id first), min-p, each over what the one
 /// before left; then a draw from the softmax of the rest: the first id whose cumulated probability exceeds a uniform
