@@ -142,6 +142,12 @@ std::size_t matmul_scratch_bytes(Device device, DType activations, std::int64_t 
   return 0;
 }
 
+void prepare_matmul(const Stream& stream) {
+  if constexpr (kBuiltWithCuda) {
+    if (!stream.device().is_cpu()) prepare_matmul_cuda(stream);
+  }
+}
+
 void matmul_cpu_reference(ConstTensor x, std::span<const MatmulPart> parts) {
   check_arguments(x, parts);
   const std::int64_t num_tokens = x.size(0), cols = x.size(1);

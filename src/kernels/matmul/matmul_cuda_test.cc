@@ -1,6 +1,7 @@
 #include <limits>
 
 #include "kernels/dequantise/dequantise.h"
+#include "kernels/matmul/gemm_cuda.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/weights_testing.h"
 
@@ -33,6 +34,8 @@ void expect_product(const std::vector<float>& y, DType y_dtype, const std::vecto
   const double sum_error = (8 + std::sqrt(static_cast<double>(w.cols))) * 0x1p-23 * 4;
   const double weight_error = num_tokens > 16 && is_quantised(w.dtype) ? 0.5 * epsilon_of(x_dtype) : 0;
   const double y_error = 0.5 * epsilon_of(y_dtype);
+  std::vector<double> of_x(static_cast<std::size_t>(num_tokens));  // sums of magnitudes
+  for (std::size_t i = 0; i < x.size(); ++i) of_x[i / static_cast<std::size_t>(w.cols)] += std::abs(x[i]);
   std::vector<float> row(static_cast<std::size_t>(w.cols));
   double worst = 0;
   for (std::int64_t r = 0; r < w.rows; ++r) {
@@ -41,12 +44,10 @@ void expect_product(const std::vector<float>& y, DType y_dtype, const std::vecto
     for (const float weight : row) largest = std::max(largest, std::abs(static_cast<double>(weight)));
     const double offset = bias.empty() ? 0 : std::abs(bias[static_cast<std::size_t>(r)]);
     for (std::int64_t t = 0; t < num_tokens; ++t) {
-      double of_x = 0;
-      for (std::int64_t c = 0; c < w.cols; ++c) of_x += std::abs(x[static_cast<std::size_t>(t * w.cols + c)]);
       const auto place = static_cast<std::size_t>(t * w.rows + r);
       const double expected = reference[place], actual = y[place];
-      const double bound = (sum_error + weight_error) * largest * of_x + sum_error * offset +
-                           y_error * (std::abs(expected) + offset) + 1e-30;
+      const double bound = (sum_error + weight_error) * largest * of_x[static_cast<std::size_t>(t)] +
+                           sum_error * offset + y_error * (std::abs(expected) + offset) + 1e-30;
       ASSERT_TRUE(std::isfinite(actual)) << "token " << t << " row " << r << " is " << actual;
       const double share = std::abs(actual - expected) / bound;
       if (share > worst) {
@@ -143,6 +144,47 @@ TEST(MatmulOnCuda, PartsMayDifferInRowsDTypeAndResult) {
                      matrices[i].host(), {});
     }
   }
+}
+
+TEST(MatmulOnCuda, ManyTokensNeedNoLibrary) {
+  const CudaRig rig;
+  for (const DType dtype : kActivationTypes) {
+    const std::int64_t rows = 70, cols = 83, num_tokens = 130;
+    const TestWeights w(rig, dtype, rows, cols, 3, kSeed);
+    const std::vector<float> x = rounded_to(dtype, random_values(num_tokens * cols, 3)), bias = random_values(rows, 4);
+    const OwnedTensor in = rig.upload(x, dtype, {num_tokens, cols}), offsets = rig.upload(bias, DType::kF32, {rows});
+    const OwnedTensor out = rig.unwritten(dtype, {num_tokens, rows});
+    const GemmTask task{.y = out.tensor.raw(),
+                        .y_stride = rows,
+                        .y_dtype = dtype,
+                        .x = in.tensor.raw(),
+                        .x_dtype = dtype,
+                        .w = w.device().data,
+                        .w_dtype = dtype,
+                        .w_row_stride = w.device().row_stride,
+                        .bias = offsets.tensor.data<float>(),
+                        .num_tokens = num_tokens,
+                        .rows = rows,
+                        .cols = cols};
+    ASSERT_EQ(gemm_cuda(rig.stream().cuda_handle(), task), 0);
+    SCOPED_TRACE(to_string(dtype));
+    expect_product(rig.download(out.tensor), dtype, x, dtype, num_tokens, w.host(), bias);
+  }
+}
+
+TEST(MatmulOnCuda, QuantisedWeightsAreExpandedInSlices) {
+  const CudaRig rig;
+  const std::int64_t rows = 1300, cols = 14336, num_tokens = 17;  // 71 MiB of f32
+  const TestWeights w(rig, DType::kQ4_0, rows, cols, 0, kSeed);
+  const std::vector<float> x = random_values(num_tokens * cols, 3), bias = random_values(rows, 4);
+  const OwnedTensor in = rig.upload(x, DType::kF32, {num_tokens, cols});
+  const OwnedTensor offsets = rig.upload(bias, DType::kF32, {rows});
+  const OwnedTensor out = rig.unwritten(DType::kF32, {num_tokens, rows});
+  const OwnedTensor scratch = scratch_for(rig, DType::kF32, num_tokens, w.device());
+  ASSERT_LT(scratch.tensor.bytes(), static_cast<std::size_t>(rows * cols) * sizeof(float) + (std::size_t{32} << 20));
+  matmul(rig.stream(), out.tensor, in.tensor, w.device(), offsets.tensor, scratch.tensor);
+  expect_product(rig.download(out.tensor), DType::kF32, x, DType::kF32, num_tokens, w.host(), bias);
+  EXPECT_THROW(matmul(rig.stream(), out.tensor, in.tensor, w.device()), Error) << "without scratch";
 }
 
 TEST(MatmulOnCuda, NoColumnsGiveTheBiasOrZero) {
