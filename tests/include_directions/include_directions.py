@@ -22,6 +22,7 @@ THIRD_PARTY = {
     "utf8proc.h": r"src/tokenizer/.*\.cc",
     "cblas.h": r"src/(kernels|diagnose)/.*\.cc",
     "histedit.h": r"src/cli/.*\.cc",
+    "cublasLt.h": r"src/kernels/.*\.cc",
     "cuda": r"src/(device|comm|kernels)/.*\.(cc|cu|cuh)",
     "nccl.h": r"src/comm/nccl/\w+_test\.cc",
     "gtest/": _TESTS,

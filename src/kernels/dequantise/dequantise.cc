@@ -3,6 +3,9 @@
 #include <cstring>
 
 #include "base/half.h"
+#include "kernels/activations.h"
+#include "kernels/dequantise/dequantise_cuda.h"
+#include "kernels/dequantise/quads.h"
 
 namespace tandem {
 namespace {
@@ -174,11 +177,29 @@ void dequantise_row(float* out, const std::byte* blocks, DType dtype, std::int64
   for (std::int64_t c = 0; c < count; c += info.block_size, blocks += info.block_bytes) decode(out + c, blocks);
 }
 
+void check_weights(std::string_view what, const Stream& stream, const ConstMatrix& w) {
+  TANDEM_CHECK(w.device == stream.device(), "{} is on {}, the stream on {}", what, to_string(w.device),
+               to_string(stream.device()));
+  const std::size_t alignment = is_quantised(w.dtype) ? static_cast<std::size_t>(quad_alignment(w.dtype))
+                                                      : static_cast<std::size_t>(dtype_info(w.dtype).block_bytes);
+  TANDEM_CHECK(
+      reinterpret_cast<std::uintptr_t>(w.data) % alignment == 0 && (w.rows <= 1 || w.row_stride % alignment == 0),
+      "{}: {} at {}, rows {} bytes apart, must be aligned to {} bytes", what, to_string(w.dtype), w.data, w.row_stride,
+      alignment);
+}
+
 void dequantise(const Stream& stream, Tensor out, ConstMatrix w) {
   check_shape("dequantise: out", out, {w.rows, w.cols});
-  check_dtype("dequantise: out", out, DType::kF32);
-  TANDEM_CHECK(stream.device().is_cpu(), "dequantise on {}", to_string(stream.device()));
-  if (w.cols == 0) return;
+  check_activations("dequantise: out", stream, out);
+  if (w.rows == 0 || w.cols == 0) return;
+  if (!stream.device().is_cpu()) {
+    check_weights("dequantise: w", stream, w);
+    if constexpr (kBuiltWithCuda) {
+      return check_launch(
+          "dequantise", stream,
+          dequantise_cuda(stream.cuda_handle(), out.dtype(), out.raw(), w.dtype, w.data, w.row_stride, w.rows, w.cols));
+    }
+  }
   float* data = out.data<float>();
   stream.parallel_for(w.rows, 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) dequantise_row(data + r * w.cols, w.row(r), w.dtype, w.cols);

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <vector>
 
+#include "kernels/activations.h"
 #include "kernels/dequantise/dequantise.h"
 #include "kernels/matmul/matmul_cpu.h"
+#include "kernels/matmul/matmul_cuda.h"
 
 namespace tandem {
 namespace {
@@ -22,7 +24,6 @@ const float* bias_of(const MatmulPart& part) {
 
 void check_part(ConstTensor x, const MatmulPart& part) {
   check_shape("matmul: y", part.y, {x.size(0), part.w.rows});
-  check_dtype("matmul: y", part.y, DType::kF32);
   TANDEM_CHECK(part.w.cols == x.size(1), "matmul: w has {} columns, x {}", part.w.cols, x.size(1));
   TANDEM_CHECK(part.w.rows <= 1 || part.w.row_stride >= dtype_bytes(part.w.dtype, part.w.cols),
                "matmul: row stride {} of w, {} columns of {}", part.w.row_stride, part.w.cols, to_string(part.w.dtype));
@@ -31,10 +32,24 @@ void check_part(ConstTensor x, const MatmulPart& part) {
   check_dtype("matmul: bias", part.bias, DType::kF32);
 }
 
+void check_part_on_cpu(ConstTensor x, const MatmulPart& part) {
+  check_part(x, part);
+  check_dtype("matmul: y", part.y, DType::kF32);
+}
+
+void check_part_on_gpu(const Stream& stream, ConstTensor x, const MatmulPart& part) {
+  check_part(x, part);
+  if (part.y.dtype() != DType::kF32) check_dtype("matmul: y", part.y, x.dtype());
+  check_weights("matmul: w", stream, part.w);
+  TANDEM_CHECK(x.dtype() == DType::kF32 || part.w.dtype == DType::kF32 || part.w.dtype == x.dtype() ||
+                   is_quantised(part.w.dtype),
+               "matmul: w is {}, x {}", to_string(part.w.dtype), to_string(x.dtype()));
+}
+
 void check_arguments(ConstTensor x, std::span<const MatmulPart> parts) {
   TANDEM_CHECK(x.num_dims() == 2, "matmul: x is {}", to_string(x.shape()));
   check_dtype("matmul: x", x, DType::kF32);
-  for (const MatmulPart& part : parts) check_part(x, part);
+  for (const MatmulPart& part : parts) check_part_on_cpu(x, part);
 }
 
 }  // namespace
@@ -102,16 +117,35 @@ void matmul_cpu(const Stream& stream, ConstTensor x, std::span<const MatmulPart>
   matmul_blocked(stream, x, parts, kernels);
 }
 
-void matmul(const Stream& stream, ConstTensor x, std::span<const MatmulPart> parts) {
+void matmul(const Stream& stream, ConstTensor x, std::span<const MatmulPart> parts, Tensor scratch) {
+  if (!stream.device().is_cpu()) {
+    TANDEM_CHECK(x.num_dims() == 2, "matmul: x is {}", to_string(x.shape()));
+    check_activations("matmul: x", stream, x);
+    for (const MatmulPart& part : parts) check_part_on_gpu(stream, x, part);
+    if (x.size(0) == 0) return;
+    if constexpr (kBuiltWithCuda) return matmul_cuda(stream, x, parts, scratch);
+  }
   check_arguments(x, parts);
-  TANDEM_CHECK(stream.device().is_cpu(), "matmul on {}", to_string(stream.device()));
   if (x.size(0) == 0) return;
   matmul_cpu(stream, x, parts, row_kernels().front());
 }
 
-void matmul(const Stream& stream, Tensor y, ConstTensor x, ConstMatrix w, ConstTensor bias) {
+void matmul(const Stream& stream, Tensor y, ConstTensor x, ConstMatrix w, ConstTensor bias, Tensor scratch) {
   const MatmulPart part{y, w, bias};
-  matmul(stream, x, std::span(&part, 1));
+  matmul(stream, x, std::span(&part, 1), scratch);
+}
+
+std::size_t matmul_scratch_bytes(Device device, DType activations, std::int64_t num_tokens, const ConstMatrix& w) {
+  if constexpr (kBuiltWithCuda) {
+    if (!device.is_cpu()) return matmul_scratch_bytes_cuda(activations, num_tokens, w);
+  }
+  return 0;
+}
+
+void prepare_matmul(const Stream& stream) {
+  if constexpr (kBuiltWithCuda) {
+    if (!stream.device().is_cpu()) prepare_matmul_cuda(stream);
+  }
 }
 
 void matmul_cpu_reference(ConstTensor x, std::span<const MatmulPart> parts) {
