@@ -9,7 +9,6 @@
 #include "comm/communicator.h"
 #include "device/cuda/runtime.h"
 #include "kernels/add/add.h"
-#include "kernels/append_kv/append_kv.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/gated_activation/gated_activation.h"
 #include "kernels/matmul/matmul.h"
@@ -17,8 +16,8 @@
 #include "kernels/moe/moe_matmul.h"
 #include "kernels/moe/moe_route.h"
 #include "kernels/paged_attention/paged_attention.h"
+#include "kernels/qk_norm_rope_append/qk_norm_rope_append.h"
 #include "kernels/rms_norm/rms_norm.h"
-#include "kernels/rope/rope.h"
 #include "kernels/softcap/softcap.h"
 
 namespace tandem {
@@ -83,6 +82,7 @@ RankForward::RankForward(const ModelConfig& config, const RankShard& shard, Rank
   }
   workspace_ = Buffer(stream.device(), lay_out(nullptr, activations, limits, attended_cols));
   lay_out(&workspace_, activations, limits, attended_cols);
+  prepare_matmul(stream);
 }
 
 std::size_t RankForward::lay_out(const Buffer* workspace, DType activations, StepLimits limits,
@@ -108,6 +108,16 @@ std::size_t RankForward::lay_out(const Buffer* workspace, DType activations, Ste
     expert_out_ = arena.take(activations, {picks, config_.hidden_size});
   }
   logits_ = arena.take(DType::kF32, {limits.logits, shard_.vocab.size()});
+  std::size_t scratch_bytes = 0;
+  const auto count = [&](const SlotWeights& weights) {
+    for (const LoadedMatrix& matrix : weights.matrices) {
+      scratch_bytes = std::max(scratch_bytes, matmul_scratch_bytes(inv_freq_.tensor.device(), activations, tokens,
+                                                                   matrix.matrix));
+    }
+  };
+  count(weights_.model);
+  for (const SlotWeights& layer : weights_.layers) count(layer);
+  scratch_ = arena.take(DType::kU8, {static_cast<std::int64_t>(scratch_bytes)});
   return arena.used();
 }
 
@@ -128,36 +138,38 @@ void RankForward::forward(RankContext& rank, KvCache& cache, const StepTensors& 
     rank.comm.all_reduce(stream, residual);
   }
 
-  for (int layer = 0; layer < static_cast<int>(config_.num_hidden_layers); ++layer) {
-    const SlotWeights& weights = weights_.layers[static_cast<std::size_t>(layer)];
+  const auto num_layers = static_cast<std::size_t>(config_.num_hidden_layers);
+  rms_norm(stream, normed, residual, weights_.layers.front().vector(Slot::kAttentionNorm), eps, norm_offset);
+  for (std::size_t l = 0; l < num_layers; ++l) {
+    const SlotWeights& weights = weights_.layers[l];
+    const auto layer = static_cast<int>(l);
     const TraceSpan span(kLayerSpan, layer);
     {
       const TraceSpan attention_span(kAttentionSpan, layer);
-      rms_norm(stream, normed, residual, weights.vector(Slot::kAttentionNorm), eps, norm_offset);
       attention(rank, cache, batch, layer, normed);
     }
-    add_branch(rank, weights, Slot::kPostAttentionNorm, n);
+    add_branch(rank, weights, Slot::kPostAttentionNorm, weights, Slot::kMlpNorm, n);
     {
       const bool moe = config_.is_moe(layer);
       const TraceSpan mlp_span(moe ? kExpertsSpan : kMlpSpan, layer);
-      rms_norm(stream, normed, residual, weights.vector(Slot::kMlpNorm), eps, norm_offset);
       moe ? experts(rank, weights, normed) : mlp(rank, weights, normed);
     }
-    add_branch(rank, weights, Slot::kPostMlpNorm, n);
+    const bool last = l + 1 == num_layers;
+    add_branch(rank, weights, Slot::kPostMlpNorm, last ? weights_.model : weights_.layers[l + 1],
+               last ? Slot::kFinalNorm : Slot::kAttentionNorm, n);
   }
 
   const std::int64_t num_rows = batch.logits_tokens.size(0);
   const ConstMatrix& output = config_.tie_word_embeddings ? table : weights_.model.matrix(Slot::kOutput);
   for (std::int64_t first = 0; first < num_rows; first += limits_.logits) {
     const std::int64_t count = std::min(limits_.logits, num_rows - first);
-    const Tensor rows = normed_.slice(0, count);
+    const Tensor rows = branch_.slice(0, count);
     const Tensor logits = logits_.slice(0, count);
     {
       const TraceSpan span(kLogitsSpan, count);
-      // Picking rows of the residual is a look-up in a table.
-      embedding(stream, rows, as_matrix(residual), 0, batch.logits_tokens.slice(first, first + count), 1.0f);
-      rms_norm(stream, rows, rows, weights_.model.vector(Slot::kFinalNorm), eps, norm_offset);
-      matmul(stream, logits, rows, output);
+      // Picking rows is a look-up in a table.
+      embedding(stream, rows, as_matrix(normed), 0, batch.logits_tokens.slice(first, first + count), 1.0f);
+      matmul(stream, logits, rows, output, {}, scratch_);
       if (config_.final_logit_softcapping > 0) {
         softcap(stream, logits, static_cast<float>(config_.final_logit_softcapping));
       }
@@ -177,19 +189,19 @@ void RankForward::attention(RankContext& rank, KvCache& cache, const StepTensors
   const MatmulPart parts[] = {{q_.slice(0, n), weights.matrix(Slot::kWq), weights.vector(Slot::kBq)},
                               {k_.slice(0, n), weights.matrix(Slot::kWk), weights.vector(Slot::kBk)},
                               {v_.slice(0, n), weights.matrix(Slot::kWv), weights.vector(Slot::kBv)}};
-  matmul(stream, input, parts);
+  matmul(stream, input, parts, scratch_);
   const Tensor q = view(q_, {n, q_heads, head_dim});
   const Tensor k = view(k_, {n, kv_heads, head_dim});
   const Tensor v = view(v_, {n, kv_heads, head_dim});
-  if (weights.has_vector(Slot::kQNorm)) {
-    const auto eps = static_cast<float>(config_.rms_norm_eps);
-    rms_norm(stream, q, q, weights.vector(Slot::kQNorm), eps, 0);
-    rms_norm(stream, k, k, weights.vector(Slot::kKNorm), eps, 0);
-  }
-  const RopeStyle style = config_.rope_interleaved ? RopeStyle::kInterleaved : RopeStyle::kNeox;
-  rope(stream, q, batch.positions, inv_freq_.tensor, attention_scaling_, style);
-  rope(stream, k, batch.positions, inv_freq_.tensor, attention_scaling_, style);
-  append_kv(stream, cache.keys(layer), cache.values(layer), k, v, batch.slots);
+  qk_norm_rope_append(stream, cache.keys(layer), cache.values(layer), q, k, v,
+                      {.q_weight = weights.vector(Slot::kQNorm),
+                       .k_weight = weights.vector(Slot::kKNorm),
+                       .eps = static_cast<float>(config_.rms_norm_eps),
+                       .positions = batch.positions,
+                       .inv_freq = inv_freq_.tensor,
+                       .attention_scaling = attention_scaling_,
+                       .style = config_.rope_interleaved ? RopeStyle::kInterleaved : RopeStyle::kNeox,
+                       .slots = batch.slots});
 
   const ConstMatrix& wo = weights.matrix(Slot::kWo);
   const Tensor attended = view(attended_, {n, wo.cols});
@@ -207,7 +219,7 @@ void RankForward::attention(RankContext& rank, KvCache& cache, const StepTensors
                    .first_kv_head = shard_.kv_heads.begin,
                    .out_col_begin = weights.attention_col_pad});
   const ConstTensor bias = rank.rank == 0 ? weights.vector(Slot::kBo) : ConstTensor{};
-  matmul(stream, branch_.slice(0, n), attended, wo, bias);
+  matmul(stream, branch_.slice(0, n), attended, wo, bias, scratch_);
 }
 
 void RankForward::mlp(RankContext& rank, const SlotWeights& weights, ConstTensor input) {
@@ -217,11 +229,11 @@ void RankForward::mlp(RankContext& rank, const SlotWeights& weights, ConstTensor
   const Tensor up = view(up_, {n, shard_.intermediate.size()});
   const MatmulPart parts[] = {{gate, weights.matrix(Slot::kGate), weights.vector(Slot::kGateBias)},
                               {up, weights.matrix(Slot::kUp), weights.vector(Slot::kUpBias)}};
-  matmul(stream, input, parts);
+  matmul(stream, input, parts, scratch_);
   gated_activation(stream, gate, gate, up, activation_of(config_.hidden_act));
   // Every rank's sum is added up, so the bias may enter one of them only.
   const ConstTensor bias = rank.rank == 0 ? weights.vector(Slot::kDownBias) : ConstTensor{};
-  matmul(stream, branch_.slice(0, n), gate, weights.matrix(Slot::kDown), bias);
+  matmul(stream, branch_.slice(0, n), gate, weights.matrix(Slot::kDown), bias, scratch_);
 }
 
 void RankForward::experts(RankContext& rank, const SlotWeights& weights, ConstTensor input) {
@@ -231,7 +243,7 @@ void RankForward::experts(RankContext& rank, const SlotWeights& weights, ConstTe
   const Tensor router_logits = router_logits_.slice(0, n);
   const Tensor ids = expert_ids_.slice(0, n);
   const Tensor shares = expert_weights_.slice(0, n);
-  matmul(stream, router_logits, input, weights.matrix(Slot::kRouter));
+  matmul(stream, router_logits, input, weights.matrix(Slot::kRouter), {}, scratch_);
   moe_route(stream, ids, shares, router_logits, config_.norm_topk_prob);
 
   const Tensor gate = view(gate_, {picks, shard_.moe_intermediate.size()});
@@ -244,14 +256,23 @@ void RankForward::experts(RankContext& rank, const SlotWeights& weights, ConstTe
   moe_combine(stream, branch_.slice(0, n), out, shares);
 }
 
-void RankForward::add_branch(RankContext& rank, const SlotWeights& weights, Slot post_norm, std::int64_t num_tokens) {
+void RankForward::add_branch(RankContext& rank, const SlotWeights& weights, Slot post_norm, const SlotWeights& next,
+                             Slot next_norm, std::int64_t num_tokens) {
   const Tensor branch = branch_.slice(0, num_tokens);
+  const Tensor residual = residual_.slice(0, num_tokens);
+  const Tensor normed = normed_.slice(0, num_tokens);
+  const auto eps = static_cast<float>(config_.rms_norm_eps);
+  const auto offset = static_cast<float>(config_.norm_weight_offset);
+  const bool fused = !rank.stream.device().is_cpu() && !weights.has_vector(post_norm);
+  if (fused) {
+    return rank.comm.all_reduce_add_rms_norm(rank.stream, normed, residual, branch, next.norm(next_norm), eps);
+  }
   rank.comm.all_reduce(rank.stream, branch);
   if (weights.has_vector(post_norm)) {
-    rms_norm(rank.stream, branch, branch, weights.vector(post_norm), static_cast<float>(config_.rms_norm_eps),
-             static_cast<float>(config_.norm_weight_offset));
+    rms_norm(rank.stream, branch, branch, weights.vector(post_norm), eps, offset);
   }
-  add(rank.stream, residual_.slice(0, num_tokens), branch);
+  add(rank.stream, residual, branch);
+  rms_norm(rank.stream, normed, residual, next.vector(next_norm), eps, offset);
 }
 
 }  // namespace tandem

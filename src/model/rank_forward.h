@@ -37,8 +37,10 @@ class RankForward {
   void attention(RankContext& rank, KvCache& cache, const StepTensors& batch, int layer, ConstTensor input);
   void mlp(RankContext& rank, const SlotWeights& weights, ConstTensor input);
   void experts(RankContext& rank, const SlotWeights& weights, ConstTensor input);
-  /// branch_ <- sum over ranks of branch_, normed where the architecture does; residual_ += branch_.
-  void add_branch(RankContext& rank, const SlotWeights& weights, Slot post_norm, std::int64_t num_tokens);
+  /// branch_ <- sum over ranks of branch_, normed where the architecture does; residual_ += branch_; and
+  /// normed_ <- the norm of residual_ with the weights `next` of slot `next_norm`.
+  void add_branch(RankContext& rank, const SlotWeights& weights, Slot post_norm, const SlotWeights& next,
+                  Slot next_norm, std::int64_t num_tokens);
 
   const ModelConfig& config_;
   RankShard shard_;
@@ -51,6 +53,7 @@ class RankForward {
   Tensor residual_, normed_, branch_, q_, k_, v_, attended_, gate_, up_;
   Tensor router_logits_, expert_ids_, expert_weights_, expert_out_;
   Tensor logits_;
+  Tensor scratch_;
 };
 
 }  // namespace tandem

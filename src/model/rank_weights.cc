@@ -29,7 +29,12 @@ struct VectorPlace {
   const TensorEntry& entry;
   std::int64_t begin, end;
   OwnedTensor& target;
+  OwnedTensor* norm;  ///< SlotWeights::norms, if it belongs there
 };
+
+bool follows_an_all_reduce(Slot slot) {
+  return slot == Slot::kAttentionNorm || slot == Slot::kMlpNorm || slot == Slot::kFinalNorm;
+}
 
 /// Calls on_matrix and on_vector for each tensor that `shard` holds, in the table's order, with its place in `weights`.
 template <class OnMatrix, class OnVector>
@@ -46,7 +51,8 @@ void for_each_tensor(RankWeights& weights, const WeightSource& source, std::span
       return MatrixRange{expert, of.rows.begin, of.rows.end, of.cols.begin, of.cols.end};
     };
     if (use.is_vector()) {
-      on_vector(VectorPlace{first, part.rows.begin, part.rows.end, target.vectors[slot]});
+      OwnedTensor* norm = follows_an_all_reduce(use.slot) ? &target.norms[slot] : nullptr;
+      on_vector(VectorPlace{first, part.rows.begin, part.rows.end, target.vectors[slot], norm});
     } else if (use.num_experts == 0) {
       on_matrix(MatrixPlace{first, range(part, 0), use.slot, target.matrices[slot]});
       if (use.slot == Slot::kWo) target.attention_col_pad = part.col_pad;
@@ -100,9 +106,9 @@ class ArenaPlan {
             .row_stride = stride,
             .device = device};
   }
-  Tensor vector(const VectorPlace& place, Device device, const Buffer* arena) {
+  Tensor vector(const VectorPlace& place, DType dtype, Device device, const Buffer* arena) {
     const std::int64_t size = place.end - place.begin;
-    return {take(dtype_bytes(DType::kF32, size), arena), DType::kF32, {size}, device};
+    return {take(dtype_bytes(dtype, size), arena), dtype, {size}, device};
   }
   std::size_t used() const { return used_; }
 
@@ -155,6 +161,13 @@ void upload(const Stream& stream, const Stream& host, const ConstMatrix& to, con
   }
 }
 
+void copy_to_gpu(const Stream& stream, const Tensor& out, const void* from) {
+  if constexpr (kBuiltWithCuda) {
+    cuda::copy(stream.cuda_handle(), out.raw(), from, out.bytes());
+    stream.synchronize();
+  }
+}
+
 void load_on_gpu(RankWeights& weights, const Stream& stream, const Stream& host, const WeightSource& source,
                  std::span<const TensorUse> table, const ModelConfig& config, const RankShard& shard, DType activations,
                  const std::function<void(std::size_t)>& progress) {
@@ -170,11 +183,19 @@ void load_on_gpu(RankWeights& weights, const Stream& stream, const Stream& host,
         upload(stream, host, place.target.matrix, from.matrix, progress);
       },
       [&](const VectorPlace& place) {
-        place.target.tensor = plan.vector(place, device, &weights.arena);
+        place.target.tensor = plan.vector(place, DType::kF32, device, &weights.arena);
         const OwnedTensor from = source.load_vector(host, place.entry, place.begin, place.end);
-        if constexpr (kBuiltWithCuda) {
-          cuda::copy(stream.cuda_handle(), place.target.tensor.raw(), from.tensor.raw(), from.tensor.bytes());
-          stream.synchronize();
+        copy_to_gpu(stream, place.target.tensor, from.tensor.raw());
+        if (place.norm != nullptr) {
+          place.norm->tensor = plan.vector(place, activations, device, &weights.arena);
+          const auto offset = static_cast<float>(config.norm_weight_offset);
+          dispatch_float(activations, [&]<class T>() {
+            std::vector<T> weight;
+            for (std::int64_t i = 0; i < from.tensor.num_elements(); ++i) {
+              weight.push_back(from_float<T>(from.tensor.data<float>()[i] + offset));
+            }
+            copy_to_gpu(stream, place.norm->tensor, weight.data());
+          });
         }
         progress(from.tensor.bytes());
       });
@@ -200,7 +221,16 @@ DType activation_dtype(std::span<const TensorUse> table, const TensorCatalogue& 
 
 DType gpu_dtype(DType in_file, Slot slot, DType activations) {
   if (slot == Slot::kRouter && in_file == DType::kF32) return in_file;  // close calls between experts
-  return activations;
+  switch (in_file) {
+    case DType::kQ4_0:
+    case DType::kQ4_1:
+    case DType::kQ8_0:
+    case DType::kQ4_K:
+    case DType::kQ6_K:
+      return in_file;
+    default:
+      return activations;
+  }
 }
 
 std::size_t gpu_weight_bytes(const WeightSource& source, std::span<const TensorUse> table, const ModelConfig& config,
@@ -212,7 +242,10 @@ std::size_t gpu_weight_bytes(const WeightSource& source, std::span<const TensorU
       [&](const MatrixPlace& place) {
         plan.matrix(place, gpu_dtype(place.entry.dtype, place.slot, activations), Device{}, nullptr);
       },
-      [&](const VectorPlace& place) { plan.vector(place, Device{}, nullptr); });
+      [&](const VectorPlace& place) {
+        plan.vector(place, DType::kF32, Device{}, nullptr);
+        if (place.norm != nullptr) plan.vector(place, activations, Device{}, nullptr);
+      });
   return plan.used();
 }
 

@@ -21,12 +21,15 @@ struct SlotWeights {
   static constexpr std::size_t kNumSlots = static_cast<std::size_t>(Slot::kExpertDown) + 1;
   std::array<LoadedMatrix, kNumSlots> matrices;
   std::array<OwnedTensor, kNumSlots> vectors;
+  /// On GPUs the weights of norms behind an all-reduce once more, with the model's offset, in the activations' dtype.
+  std::array<OwnedTensor, kNumSlots> norms;
   std::array<std::vector<LoadedMatrix>, kNumSlots> experts;         ///< owned
   std::array<std::vector<ConstMatrix>, kNumSlots> expert_matrices;  ///< the same as views, one an expert
   std::int64_t attention_col_pad = 0;                               ///< foreign columns before this rank's in Wo
 
   const ConstMatrix& matrix(Slot slot) const { return matrices[static_cast<std::size_t>(slot)].matrix; }
   ConstTensor vector(Slot slot) const { return vectors[static_cast<std::size_t>(slot)].tensor; }
+  ConstTensor norm(Slot slot) const { return norms[static_cast<std::size_t>(slot)].tensor; }
   bool has_vector(Slot slot) const { return vectors[static_cast<std::size_t>(slot)].tensor.raw() != nullptr; }
   std::span<const ConstMatrix> expert_views(Slot slot) const { return expert_matrices[static_cast<std::size_t>(slot)]; }
 };

@@ -3,13 +3,16 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/activations.h"
+#include "kernels/append_kv/append_kv_cuda.h"
+
 namespace tandem {
 
 void append_kv(const Stream& stream, Tensor k_pages, Tensor v_pages, ConstTensor k, ConstTensor v, ConstTensor slots) {
-  check_dtype("append_kv: k_pages", k_pages, DType::kF32);
-  check_dtype("append_kv: v_pages", v_pages, DType::kF32);
-  check_dtype("append_kv: k", k, DType::kF32);
-  check_dtype("append_kv: v", v, DType::kF32);
+  check_activations("append_kv: k_pages", stream, k_pages);
+  check_dtype("append_kv: v_pages", v_pages, k_pages.dtype());
+  check_dtype("append_kv: k", k, k_pages.dtype());
+  check_dtype("append_kv: v", v, k_pages.dtype());
   TANDEM_CHECK(k_pages.num_dims() == 4 && slots.num_dims() == 1, "append_kv: k_pages {}, slots {}",
                to_string(k_pages.shape()), to_string(slots.shape()));
   const std::int64_t num_tokens = slots.size(0);
@@ -17,11 +20,18 @@ void append_kv(const Stream& stream, Tensor k_pages, Tensor v_pages, ConstTensor
   check_shape("append_kv: k", k, {num_tokens, k_pages.size(2), k_pages.size(3)});
   check_shape("append_kv: v", v, k.shape());
   const std::int32_t* slot = slots.data<std::int32_t>();
-  const std::int64_t num_slots = k_pages.size(0) * k_pages.size(1);
+  const std::int64_t num_slots = k_pages.size(0) * k_pages.size(1), width = k_pages.size(2) * k_pages.size(3);
+  if (!stream.device().is_cpu()) {
+    if (num_tokens == 0 || width == 0) return;
+    if constexpr (kBuiltWithCuda) {
+      return check_launch("append_kv", stream,
+                          append_kv_cuda(stream.cuda_handle(), k_pages.raw(), v_pages.raw(), k.raw(), v.raw(), slot,
+                                         num_tokens, num_slots, dtype_bytes(k.dtype(), width)));
+    }
+  }
   for (std::int64_t t = 0; t < num_tokens; ++t) {
     TANDEM_CHECK(0 <= slot[t] && slot[t] < num_slots, "append_kv: token {} to slot {} of {}", t, slot[t], num_slots);
   }
-  const std::int64_t width = k_pages.size(2) * k_pages.size(3);
   if (num_tokens == 0 || width == 0) return;
 
   // Pages lie one after the other, so a slot is a row of the whole cache.

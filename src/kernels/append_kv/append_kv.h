@@ -6,10 +6,11 @@ namespace tandem {
 
 /// Writes the keys and values of new tokens into their places of the paged cache:
 ///   k_pages[slots[t] / page_size, slots[t] % page_size] = k[t], and v likewise
-///   k_pages, v_pages  [num_pages, page_size, kv_heads, head_dim]  f32
-///   k, v              [num_tokens, kv_heads, head_dim]            f32
+///   k_pages, v_pages  [num_pages, page_size, kv_heads, head_dim]  activations
+///   k, v              [num_tokens, kv_heads, head_dim]            dtype of the pages
 ///   slots             [num_tokens]                                i32, each once
-/// Runs on the CPU. Throws kInternal when a slot lies outside of the cache; nothing is written then.
+/// A slot outside of the cache: on CPUs throws kInternal, and nothing is written; on GPUs, where the host does not see
+/// the slots, that token is not written.
 void append_kv(const Stream& stream, Tensor k_pages, Tensor v_pages, ConstTensor k, ConstTensor v, ConstTensor slots);
 
 }  // namespace tandem

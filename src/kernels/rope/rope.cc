@@ -4,6 +4,9 @@
 #include <cmath>
 #include <vector>
 
+#include "kernels/activations.h"
+#include "kernels/rope/rope_cuda.h"
+
 namespace tandem {
 namespace {
 
@@ -56,7 +59,7 @@ void rotate_head(float* x, const float* sines, const float* cosines, std::int64_
 
 void rope(const Stream& stream, Tensor x, ConstTensor positions, ConstTensor inv_freq, float attention_scaling,
           RopeStyle style) {
-  check_dtype("rope: x", x, DType::kF32);
+  check_activations("rope: x", stream, x);
   check_dtype("rope: positions", positions, DType::kI32);
   check_dtype("rope: inv_freq", inv_freq, DType::kF32);
   TANDEM_CHECK(x.num_dims() == 3, "rope: x has shape {}", to_string(x.shape()));
@@ -64,6 +67,14 @@ void rope(const Stream& stream, Tensor x, ConstTensor positions, ConstTensor inv
   const std::int64_t heads = x.size(1), head_dim = x.size(2), pairs = inv_freq.num_elements();
   TANDEM_CHECK(inv_freq.num_dims() == 1 && 2 * pairs <= head_dim, "rope: {} pairs in heads of {}", pairs, head_dim);
   if (x.num_elements() == 0 || pairs == 0) return;
+  if (!stream.device().is_cpu()) {
+    if constexpr (kBuiltWithCuda) {
+      return check_launch(
+          "rope", stream,
+          rope_cuda(stream.cuda_handle(), x.dtype(), x.raw(), positions.data<std::int32_t>(), inv_freq.data<float>(),
+                    x.size(0), heads, head_dim, pairs, attention_scaling, style == RopeStyle::kInterleaved));
+    }
+  }
 
   float* values = x.data<float>();
   const std::int32_t* position = positions.data<std::int32_t>();
