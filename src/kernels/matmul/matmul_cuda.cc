@@ -8,6 +8,7 @@
 #include "kernels/matmul/cublas_lt.h"
 #include "kernels/matmul/gemm_cuda.h"
 #include "kernels/matmul/matvec_cuda.h"
+#include "kernels/matmul/row_tile.h"
 
 namespace tandem {
 namespace {
@@ -86,11 +87,15 @@ void many_tokens(const Stream& stream, ConstTensor x, const MatmulPart& part, Te
 }
 
 void few_tokens(const Stream& stream, const MatvecTask& task, DType x_dtype, DType w_dtype) {
-  const bool mma = matvec_mma_takes(task, x_dtype, w_dtype);
+  bool mma = true;
+  for (const MatvecPart& part : std::span(task.parts, static_cast<std::size_t>(task.num_parts))) {
+    mma = mma && row_tile_takes(x_dtype, task.x, task.cols, w_dtype, part.w, part.row_stride);
+  }
   TANDEM_CHECK(mma || x_dtype == DType::kF32 || !is_quantised(w_dtype), "matmul: x at {} for {} is not aligned to 16",
                task.x, to_string(w_dtype));
-  const auto launch = mma ? matvec_mma_cuda : matvec_any_cuda;
-  check_launch("matmul of few tokens", stream, launch(stream.cuda_handle(), task, x_dtype, w_dtype));
+  check_launch("matmul of few tokens", stream,
+               mma ? matvec_mma_cuda(stream.cuda_handle(), task, x_dtype, w_dtype)
+                   : matvec_any_cuda(stream.cuda_handle(), task, x_dtype, w_dtype));
 }
 
 void check_scratch(const Stream& stream, ConstTensor x, const ConstMatrix& w, Tensor scratch) {

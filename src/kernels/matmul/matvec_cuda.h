@@ -30,11 +30,9 @@ struct MatvecTask {
   std::int64_t cols = 0;  ///< above 0
 };
 
-/// Whether matvec_mma_cuda can do it: x of 16 bits, and weights of x's dtype in rows of whole 16 bytes, or quantised.
-bool matvec_mma_takes(const MatvecTask& task, DType x_dtype, DType w_dtype);
-
-/// Return a cudaError_t. The second takes x of f32 and any weights, or weights of f32 or of x's dtype.
-int matvec_mma_cuda(void* stream, MatvecTask task, DType x_dtype, DType w_dtype);
+/// Return a cudaError_t. The first for what row_tile_takes; the second for x of f32 and any weights, or weights of f32
+/// or of x's dtype.
+int matvec_mma_cuda(void* stream, const MatvecTask& task, DType x_dtype, DType w_dtype);
 int matvec_any_cuda(void* stream, MatvecTask task, DType x_dtype, DType w_dtype);
 
 }  // namespace tandem

@@ -28,30 +28,10 @@ cudaError_t launch_tiles(void* stream, MatvecTask task) {
                                           : cuda::launch(stream, grid, matvec_kernel<T, Steps, 2>, task);
 }
 
-template <class T>
-cudaError_t launch_of(void* stream, const MatvecTask& task, DType w_dtype) {
-  if (is_float(w_dtype)) return launch_tiles<T, PlainSteps<T>>(stream, task);
-  return dispatch_quantised(
-      w_dtype, [&]<DType kType>() { return launch_tiles<T, QuadSteps<T, kType>>(stream, task); },
-      cudaErrorInvalidValue);
-}
-
 }  // namespace
 
-bool matvec_mma_takes(const MatvecTask& task, DType x_dtype, DType w_dtype) {
-  const auto whole16 = [](auto value) { return reinterpret_cast<std::uintptr_t>(value) % 16 == 0; };
-  if (x_dtype == DType::kF32 || !whole16(task.x)) return false;
-  if (is_quantised(w_dtype)) return true;
-  if (w_dtype != x_dtype || task.cols % 8 != 0) return false;
-  for (int i = 0; i < task.num_parts; ++i) {
-    if (!whole16(task.parts[i].w) || task.parts[i].row_stride % 16 != 0) return false;
-  }
-  return true;
-}
-
-int matvec_mma_cuda(void* stream, MatvecTask task, DType x_dtype, DType w_dtype) {
-  return x_dtype == DType::kF16 ? launch_of<__half>(stream, task, w_dtype)
-                                : launch_of<__nv_bfloat16>(stream, task, w_dtype);
+int matvec_mma_cuda(void* stream, const MatvecTask& task, DType x_dtype, DType w_dtype) {
+  return dispatch_steps(x_dtype, w_dtype, [&]<class T, class Steps>() { return launch_tiles<T, Steps>(stream, task); });
 }
 
 }  // namespace tandem

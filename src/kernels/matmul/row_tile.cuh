@@ -19,7 +19,8 @@ namespace tandem {
 constexpr int kTileRows = 16;
 constexpr int kTileWarps = 8;
 constexpr int kTileThreads = 32 * kTileWarps;
-constexpr int kTokensOfTile = 8;  // of one mma
+constexpr int kTokensOfTile = 8;                               // of one mma
+static_assert(kTileThreads == kTileRows * kTokensOfTile * 2);  // a thread for each result of two
 
 /// Without tensor cores for T: each lane gathers what its four sums need. Not inlined, since it is long and rare.
 template <class T>
@@ -83,6 +84,26 @@ __device__ inline uint4 load_weights16(const std::uint8_t* from, bool valid) {
   return words;
 }
 
+/// 16 bytes of x in two halves, or zeros. Volatile: it must stay behind that wait.
+__device__ inline uint4 load_x8(const void* low, const void* high, bool valid) {
+  uint4 words;
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %6, 0;\nmov.b32 %0, 0;\nmov.b32 %1, 0;\nmov.b32 %2, 0;\nmov.b32 %3, 0;\n"
+      "@p ld.global.v2.u32 {%0,%1}, [%4];\n@p ld.global.v2.u32 {%2,%3}, [%5];\n}"
+      : "=&r"(words.x), "=&r"(words.y), "=&r"(words.z), "=&r"(words.w)
+      : "l"(low), "l"(high), "r"(static_cast<int>(valid)));
+  return words;
+}
+__device__ inline uint4 load_x16(const void* from, bool valid) {
+  uint4 words;
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %5, 0;\nmov.b32 %0, 0;\nmov.b32 %1, 0;\nmov.b32 %2, 0;\nmov.b32 %3, 0;\n"
+      "@p ld.global.v4.u32 {%0,%1,%2,%3}, [%4];\n}"
+      : "=&r"(words.x), "=&r"(words.y), "=&r"(words.z), "=&r"(words.w)
+      : "l"(from), "r"(static_cast<int>(valid)));
+  return words;
+}
+
 /// Rows of T.
 template <class T>
 struct PlainSteps {
@@ -93,18 +114,18 @@ struct PlainSteps {
   struct Raw {
     uint4 row[2];
   };
-  __device__ static Raw load(const std::uint8_t* row0, const std::uint8_t* row1, std::int64_t step, int t,
-                             std::int64_t cols) {
-    const std::int64_t col = step * kStepCols + 8 * t;
-    return {load_weights16(row0 + col * sizeof(T), col < cols), load_weights16(row1 + col * sizeof(T), col < cols)};
+  __device__ static Raw load(const std::uint8_t* row0, const std::uint8_t* row1, unsigned step, int t, unsigned cols) {
+    const unsigned col = step * kStepCols + 8 * t;
+    const std::size_t at = std::size_t{col} * sizeof(T);
+    return {load_weights16(row0 + at, col < cols), load_weights16(row1 + at, col < cols)};
   }
-  __device__ static uint4 load_x(const T* x, std::int64_t step, int t, std::int64_t cols) {
-    const std::int64_t col = step * kStepCols + 8 * t;
-    return x != nullptr && col < cols ? *reinterpret_cast<const uint4*>(x + col) : uint4{0, 0, 0, 0};
+  __device__ static uint4 load_x(const T* x, unsigned step, int t, unsigned cols) {
+    const unsigned col = step * kStepCols + 8 * t;
+    return load_x16(x + col, x != nullptr && col < cols);
   }
   template <int kTokenTiles>
   __device__ static void multiply(float (&sums)[kTokenTiles][4], const Raw& raw, const uint4 (&x)[kTokenTiles],
-                                  std::int64_t, int) {
+                                  unsigned, int) {
 #pragma unroll
     for (int tile = 0; tile < kTokenTiles; ++tile) {
       multiply_add<T>(sums[tile], {raw.row[0].x, raw.row[1].x, raw.row[0].y, raw.row[1].y}, {x[tile].x, x[tile].y});
@@ -144,21 +165,17 @@ struct QuadSteps {
   struct Raw {
     RawQuads row[2];
   };
-  __device__ static Raw load(const std::uint8_t* row0, const std::uint8_t* row1, std::int64_t step, int t,
-                             std::int64_t cols) {
+  __device__ static Raw load(const std::uint8_t* row0, const std::uint8_t* row1, unsigned step, int t, unsigned cols) {
     if (step * kStepCols >= cols) return {};
     return {load_quads<kType>(row0, step, t), load_quads<kType>(row1, step, t)};
   }
-  __device__ static uint4 load_x(const T* x, std::int64_t step, int t, std::int64_t cols) {
-    const std::int64_t col = step * kStepCols;
-    if (x == nullptr || col >= cols) return {0, 0, 0, 0};
-    const uint2 low = *reinterpret_cast<const uint2*>(x + col + quad_col(t, 0, 0));
-    const uint2 high = *reinterpret_cast<const uint2*>(x + col + quad_col(t, 1, 0));
-    return {low.x, low.y, high.x, high.y};
+  __device__ static uint4 load_x(const T* x, unsigned step, int t, unsigned cols) {
+    const unsigned col = step * kStepCols;
+    return load_x8(x + col + quad_col(t, 0, 0), x + col + quad_col(t, 1, 0), x != nullptr && col < cols);
   }
   template <int kTokenTiles>
   __device__ static void multiply(float (&sums)[kTokenTiles][4], const Raw& raw, const uint4 (&x)[kTokenTiles],
-                                  std::int64_t step, int t) {
+                                  unsigned step, int t) {
     const Quads quads[2] = {unpack_quads<kType>(raw.row[0], step, t), unpack_quads<kType>(raw.row[1], step, t)};
     uint2 w[2][2];
 #pragma unroll
@@ -210,29 +227,30 @@ __device__ void multiply_tile(const TileRows& tile, const XOf& x_of, const Store
   constexpr int kRun = Steps::kRun, kGroup = Steps::template kGroup<kTokenTiles>;
   constexpr int kTokens = kTokensOfTile * kTokenTiles, kRowsPadded = kTileRows + 4;  // no two lanes in one bank
   __shared__ float warp_sums[kTileWarps][kTokens][kRowsPadded];
-  const int warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
+  const unsigned warp = threadIdx.x / 32;
+  const int lane = static_cast<int>(threadIdx.x % 32);
   const int g = lane / 4, t = lane % 4;
   const std::uint8_t* row0 = tile.row(g);
   const std::uint8_t* row1 = tile.row(g + 8);
   // A warp's steps: runs of kRun, of which the warps take turns.
-  const auto step_at = [warp](std::int64_t i) { return (i / kRun * kTileWarps + warp) * kRun + i % kRun; };
-  const std::int64_t run_cols = std::int64_t{kRun} * kStepCols;
-  const std::int64_t runs = (tile.cols + run_cols - 1) / run_cols;
-  const std::int64_t num_steps = runs > warp ? (runs - warp + kTileWarps - 1) / kTileWarps * kRun : 0;
+  const auto step_at = [warp](unsigned i) -> unsigned { return (i / kRun * kTileWarps + warp) * kRun + i % kRun; };
+  const auto cols = static_cast<unsigned>(tile.cols);
+  const unsigned runs = (cols + kRun * kStepCols - 1) / (kRun * kStepCols);
+  const unsigned num_steps = runs > warp ? (runs - warp + kTileWarps - 1) / kTileWarps * kRun : 0;
 
   typename Steps::Raw raw[2][kGroup];
   uint4 x[2][kGroup][kTokenTiles];
   const T* x_tokens[kTokenTiles];
-  const auto load = [&](int half, std::int64_t i) {
+  const auto load = [&](int half, unsigned i) {
 #pragma unroll
-    for (int k = 0; k < kGroup; ++k) raw[half][k] = Steps::load(row0, row1, step_at(i + k), t, tile.cols);
+    for (int k = 0; k < kGroup; ++k) raw[half][k] = Steps::load(row0, row1, step_at(i + k), t, cols);
   };
-  const auto load_x = [&](int half, std::int64_t i) {
+  const auto load_x = [&](int half, unsigned i) {
 #pragma unroll
     for (int k = 0; k < kGroup; ++k) {
 #pragma unroll
       for (int n = 0; n < kTokenTiles; ++n) {
-        x[half][k][n] = Steps::load_x(x_tokens[n], step_at(i + k), t, tile.cols);
+        x[half][k][n] = Steps::load_x(x_tokens[n], step_at(i + k), t, cols);
       }
     }
   };
@@ -245,10 +263,10 @@ __device__ void multiply_tile(const TileRows& tile, const XOf& x_of, const Store
   load_x(1, kGroup);
 
   float sums[kTokenTiles][4] = {};
-  for (std::int64_t i = 0; i < num_steps; i += 2 * kGroup) {
+  for (unsigned i = 0; i < num_steps; i += 2 * kGroup) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const std::int64_t begin = i + half * kGroup;
+      const unsigned begin = i + half * kGroup;
 #pragma unroll
       for (int k = 0; k < kGroup; ++k) {
         Steps::template multiply<kTokenTiles>(sums, raw[half][k], x[half][k], step_at(begin + k), t);
@@ -275,6 +293,18 @@ __device__ void multiply_tile(const TileRows& tile, const XOf& x_of, const Store
     store(tile.first_row + row, token, sum);
   }
 }
-static_assert(kTileThreads == kTileRows * kTokensOfTile * 2);  // a thread for each result
+
+/// dispatch_steps(x_dtype, w_dtype, [&]<class T, class Steps>() { return launch(...); }): for what row_tile_takes.
+template <class Body>
+cudaError_t dispatch_steps(DType x_dtype, DType w_dtype, const Body& body) {
+  const auto of_activation = [&]<class T>() {
+    if (w_dtype == x_dtype) return body.template operator()<T, PlainSteps<T>>();
+    return dispatch_quantised(
+        w_dtype, [&]<DType kType>() { return body.template operator()<T, QuadSteps<T, kType>>(); },
+        cudaErrorInvalidValue);
+  };
+  return x_dtype == DType::kF16 ? of_activation.template operator()<__half>()
+                                : of_activation.template operator()<__nv_bfloat16>();
+}
 
 }  // namespace tandem

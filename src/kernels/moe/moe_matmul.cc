@@ -4,13 +4,56 @@
 #include <numeric>
 #include <vector>
 
+#include "kernels/activations.h"
+#include "kernels/dequantise/dequantise.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/matmul/row_tile.h"
+#include "kernels/moe/moe_matmul_cuda.h"
 
 namespace tandem {
+namespace {
+
+void moe_matmul_on_gpu(const Stream& stream, Tensor y, ConstTensor x, std::span<const ConstMatrix> experts,
+                       ConstTensor expert_ids, bool shared) {
+  check_activations("moe_matmul: x", stream, x);
+  if (y.dtype() != DType::kF32) check_dtype("moe_matmul: y", y, x.dtype());
+  TANDEM_CHECK(expert_ids.device() == stream.device(), "moe_matmul: expert_ids are on {}, the stream on {}",
+               to_string(expert_ids.device()), to_string(stream.device()));
+  TANDEM_CHECK(experts.size() <= kMaxExperts, "moe_matmul: {} experts, at most {}", experts.size(), kMaxExperts);
+  const ConstMatrix& first = experts[0];
+  ExpertsTask task{.row_stride = first.row_stride,
+                   .rows = first.rows,
+                   .cols = first.cols,
+                   .x = x.raw(),
+                   .slots_of_x = shared ? expert_ids.size(1) : 1,
+                   .y = y.raw(),
+                   .y_is_f32 = y.dtype() == DType::kF32,
+                   .expert_ids = expert_ids.data<std::int32_t>(),
+                   .num_slots = expert_ids.num_elements(),
+                   .num_experts = static_cast<int>(experts.size())};
+  bool tiles = true;
+  for (std::size_t i = 0; i < experts.size(); ++i) {
+    const ConstMatrix& w = experts[i];
+    check_weights("moe_matmul: an expert", stream, w);
+    TANDEM_CHECK(w.dtype == first.dtype && w.row_stride == first.row_stride,
+                 "moe_matmul: experts of {} and {}, rows {} and {} bytes apart", to_string(first.dtype),
+                 to_string(w.dtype), first.row_stride, w.row_stride);
+    tiles = tiles && row_tile_takes(x.dtype(), x.raw(), w.cols, w.dtype, w.data, w.row_stride);
+    task.experts[i] = static_cast<const std::uint8_t*>(w.data);
+  }
+  TANDEM_CHECK(x.dtype() == DType::kF32 || first.dtype == DType::kF32 || first.dtype == x.dtype() ||
+                   (is_quantised(first.dtype) && tiles),
+               "moe_matmul: experts of {} with x of {} at {}", to_string(first.dtype), to_string(x.dtype()), x.raw());
+  if (task.num_slots == 0 || task.rows == 0) return;
+  if constexpr (kBuiltWithCuda) {
+    check_launch("moe_matmul", stream, moe_matmul_cuda(stream.cuda_handle(), task, x.dtype(), first.dtype, tiles));
+  }
+}
+
+}  // namespace
+
 void moe_matmul(const Stream& stream, Tensor y, ConstTensor x, std::span<const ConstMatrix> experts,
                 ConstTensor expert_ids) {
-  check_dtype("moe_matmul: y", y, DType::kF32);
-  check_dtype("moe_matmul: x", x, DType::kF32);
   check_dtype("moe_matmul: expert_ids", expert_ids, DType::kI32);
   TANDEM_CHECK(expert_ids.num_dims() == 2 && x.num_dims() == 2 && !experts.empty(),
                "moe_matmul: expert_ids {}, x {}, {} experts", to_string(expert_ids.shape()), to_string(x.shape()),
@@ -24,6 +67,9 @@ void moe_matmul(const Stream& stream, Tensor y, ConstTensor x, std::span<const C
     TANDEM_CHECK(expert.rows == rows && expert.cols == cols, "moe_matmul: experts [{}, {}] and [{}, {}]", rows, cols,
                  expert.rows, expert.cols);
   }
+  if (!stream.device().is_cpu()) return moe_matmul_on_gpu(stream, y, x, experts, expert_ids, shared);
+  check_dtype("moe_matmul: y", y, DType::kF32);
+  check_dtype("moe_matmul: x", x, DType::kF32);
   const std::int32_t* ids = expert_ids.data<std::int32_t>();
   for (std::int64_t i = 0; i < num_rows; ++i) {
     TANDEM_CHECK(0 <= ids[i] && ids[i] < static_cast<std::int64_t>(experts.size()),
