@@ -18,9 +18,8 @@ struct MatmulPart {
 
 /// y_p[t, r] = sum over c of x[t, c] * w_p[r, c] (+ bias_p[r]) for every part p
 ///   x        [num_tokens, cols]  activations, contiguous; cols is that of every part; y is not x
-///   scratch  bytes of the stream's device, aligned to 16: as many as matmul_scratch_bytes says for each part; one
-///   after
-///            the other uses them
+///   scratch  bytes of the stream's device, aligned to 16, which parts use one after the other: as many as
+///            matmul_scratch_bytes says for the part that needs most
 /// Sums in f32; x is never rounded, so shards of columns add up to the whole but for the order of the sum. A result
 /// depends on the number of tokens and on the instruction set, not on the number of threads. NaN and Inf propagate.
 /// Zero tokens, rows or columns are legal (no columns: y is the bias, or 0). Queued on `stream`, does not wait.
