@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/trace.h"
@@ -56,6 +57,15 @@ class Arena {
   std::size_t used_ = 0;
 };
 
+void fill_zero(const Stream& stream, const Tensor& tensor) {
+  if constexpr (kBuiltWithCuda) {
+    if (stream.device().is_cpu() || tensor.bytes() == 0) return;
+    const std::vector<std::byte> zeros(tensor.bytes());
+    cuda::copy(stream.cuda_handle(), tensor.raw(), zeros.data(), zeros.size());
+    stream.synchronize();
+  }
+}
+
 Activation activation_of(HiddenAct act) {
   return act == HiddenAct::kSilu ? Activation::kSilu : Activation::kGeluTanh;
 }
@@ -82,6 +92,7 @@ RankForward::RankForward(const ModelConfig& config, const RankShard& shard, Rank
   }
   workspace_ = Buffer(stream.device(), lay_out(nullptr, activations, limits, attended_cols));
   lay_out(&workspace_, activations, limits, attended_cols);
+  fill_zero(stream, attention_scratch_);
   prepare_matmul(stream);
 }
 
@@ -111,13 +122,20 @@ std::size_t RankForward::lay_out(const Buffer* workspace, DType activations, Ste
   std::size_t scratch_bytes = 0;
   const auto count = [&](const SlotWeights& weights) {
     for (const LoadedMatrix& matrix : weights.matrices) {
-      scratch_bytes = std::max(scratch_bytes, matmul_scratch_bytes(inv_freq_.tensor.device(), activations, tokens,
-                                                                   matrix.matrix));
+      scratch_bytes =
+          std::max(scratch_bytes, matmul_scratch_bytes(inv_freq_.tensor.device(), activations, tokens, matrix.matrix));
     }
   };
   count(weights_.model);
   for (const SlotWeights& layer : weights_.layers) count(layer);
   scratch_ = arena.take(DType::kU8, {static_cast<std::int64_t>(scratch_bytes)});
+  std::size_t attention_bytes = 0;
+  if (!inv_freq_.tensor.device().is_cpu()) {
+    attention_bytes =
+        paged_attention_scratch_bytes(tokens, shard_.query_heads.size(), shard_.kv_heads.size(), config_.head_dim,
+                                      config_.num_attention_heads / config_.num_key_value_heads);
+  }
+  attention_scratch_ = arena.take(DType::kU8, {static_cast<std::int64_t>(attention_bytes)});
   return arena.used();
 }
 
@@ -217,7 +235,8 @@ void RankForward::attention(RankContext& rank, KvCache& cache, const StepTensors
                    .group_size = config_.num_attention_heads / config_.num_key_value_heads,
                    .first_query_head = shard_.query_heads.begin,
                    .first_kv_head = shard_.kv_heads.begin,
-                   .out_col_begin = weights.attention_col_pad});
+                   .out_col_begin = weights.attention_col_pad,
+                   .scratch = attention_scratch_});
   const ConstTensor bias = rank.rank == 0 ? weights.vector(Slot::kBo) : ConstTensor{};
   matmul(stream, branch_.slice(0, n), attended, wo, bias, scratch_);
 }

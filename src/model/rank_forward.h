@@ -53,7 +53,7 @@ class RankForward {
   Tensor residual_, normed_, branch_, q_, k_, v_, attended_, gate_, up_;
   Tensor router_logits_, expert_ids_, expert_weights_, expert_out_;
   Tensor logits_;
-  Tensor scratch_;
+  Tensor scratch_, attention_scratch_;
 };
 
 }  // namespace tandem

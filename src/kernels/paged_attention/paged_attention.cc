@@ -10,7 +10,10 @@
 #include <limits>
 #include <vector>
 
+#include "kernels/activations.h"
+#include "kernels/paged_attention/attention_plan.h"
 #include "kernels/paged_attention/attention_tile.h"
+#include "kernels/paged_attention/paged_attention_cuda.h"
 #include "kernels/simd/isa.h"
 
 #define TANDEM_SIMD_FILE "kernels/paged_attention/attention_tile_simd.inc"
@@ -231,12 +234,13 @@ void attend_by_tiles(const Stream& stream, const Problem& p, const std::vector<I
       });
 }
 
-// Everything that the loops rely on.
-Problem check(Tensor out, ConstTensor q, ConstTensor k_pages, ConstTensor v_pages, const PagedAttentionArgs& args) {
-  check_dtype("paged_attention: out", out, DType::kF32);
-  check_dtype("paged_attention: q", q, DType::kF32);
-  check_dtype("paged_attention: k_pages", k_pages, DType::kF32);
-  check_dtype("paged_attention: v_pages", v_pages, DType::kF32);
+// What every device relies on.
+void check_shapes(const Stream& stream, Tensor out, ConstTensor q, ConstTensor k_pages, ConstTensor v_pages,
+                  const PagedAttentionArgs& args) {
+  check_activations("paged_attention: out", stream, out);
+  check_dtype("paged_attention: q", q, out.dtype());
+  check_dtype("paged_attention: k_pages", k_pages, out.dtype());
+  check_dtype("paged_attention: v_pages", v_pages, out.dtype());
   check_dtype("paged_attention: query_begin", args.query_begin, DType::kI32);
   check_dtype("paged_attention: context_len", args.context_len, DType::kI32);
   check_dtype("paged_attention: page_table", args.page_table, DType::kI32);
@@ -264,6 +268,54 @@ Problem check(Tensor out, ConstTensor q, ConstTensor k_pages, ConstTensor v_page
                  "paged_attention: query heads {} to {} of groups of {} read kv heads {} to {} of {}",
                  args.first_query_head, args.first_query_head + q_heads, args.group_size, first, last, kv_heads);
   }
+}
+
+void attend_on_gpu(const Stream& stream, Tensor out, ConstTensor q, ConstTensor k_pages, ConstTensor v_pages,
+                   const PagedAttentionArgs& args) {
+  const std::int64_t num_queries = q.size(0), q_heads = q.size(1), head_dim = q.size(2), kv_heads = k_pages.size(2);
+  const std::size_t needed = paged_attention_scratch_bytes(num_queries, q_heads, kv_heads, head_dim, args.group_size);
+  TANDEM_CHECK(args.scratch.raw() != nullptr && args.scratch.bytes() >= needed,
+               "paged_attention: {} bytes of scratch, {} are needed", args.scratch.bytes(), needed);
+  for (const void* data : {q.raw(), k_pages.raw(), v_pages.raw(), ConstTensor(args.scratch).raw()}) {
+    TANDEM_CHECK(reinterpret_cast<std::uintptr_t>(data) % 16 == 0, "paged_attention: a tensor at {}", data);
+  }
+  TANDEM_CHECK(k_pages.size(0) * k_pages.size(1) <= std::numeric_limits<std::int32_t>::max(),
+               "paged_attention: {} pages of {}", k_pages.size(0), k_pages.size(1));
+  if (num_queries == 0) return;
+  constexpr float kLog2E = 1.4426950408889634f;
+  if constexpr (kBuiltWithCuda) {
+    check_launch(
+        "paged_attention", stream,
+        paged_attention_cuda(stream.cuda_handle(), out.dtype(),
+                             {.out = out.raw(),
+                              .q = q.raw(),
+                              .k_pages = k_pages.raw(),
+                              .v_pages = v_pages.raw(),
+                              .query_begin = args.query_begin.data<std::int32_t>(),
+                              .context_len = args.context_len.data<std::int32_t>(),
+                              .page_table = args.page_table.data<std::int32_t>(),
+                              .scratch = args.scratch.raw(),
+                              .num_queries = num_queries,
+                              .num_sequences = args.page_table.size(0),
+                              .max_pages = args.page_table.size(1),
+                              .page_size = k_pages.size(1),
+                              .q_heads = q_heads,
+                              .kv_heads = kv_heads,
+                              .out_cols = out.size(1),
+                              .out_col_begin = args.out_col_begin,
+                              .group_size = args.group_size,
+                              .first_query_head = args.first_query_head,
+                              .first_kv_head = args.first_kv_head,
+                              .head_dim = static_cast<int>(head_dim),
+                              .sliding_window = args.sliding_window,
+                              .score_scale = args.softcap > 0 ? args.scale / args.softcap : args.scale * kLog2E,
+                              .score_cap = args.softcap * kLog2E}));
+  }
+}
+
+// And what the loops of the CPU rely on.
+Problem check(Tensor out, ConstTensor q, ConstTensor k_pages, ConstTensor v_pages, const PagedAttentionArgs& args) {
+  const std::int64_t num_queries = q.size(0), num_sequences = args.page_table.size(0);
   const Problem p{.out = out.data<float>(),
                   .q = q.data<float>(),
                   .k = k_pages.data<float>(),
@@ -275,9 +327,9 @@ Problem check(Tensor out, ConstTensor q, ConstTensor k_pages, ConstTensor v_page
                   .max_pages = args.page_table.size(1),
                   .num_pages = k_pages.size(0),
                   .page_size = k_pages.size(1),
-                  .q_heads = q_heads,
-                  .kv_heads = kv_heads,
-                  .head_dim = head_dim,
+                  .q_heads = q.size(1),
+                  .kv_heads = k_pages.size(2),
+                  .head_dim = q.size(2),
                   .out_cols = out.size(1),
                   .args = &args};
   TANDEM_CHECK(p.query_begin[0] == 0 && p.query_begin[num_sequences] == num_queries,
@@ -301,8 +353,15 @@ Problem check(Tensor out, ConstTensor q, ConstTensor k_pages, ConstTensor v_page
 
 }  // namespace
 
+std::size_t paged_attention_scratch_bytes(std::int64_t num_queries, std::int64_t q_heads, std::int64_t kv_heads,
+                                          std::int64_t head_dim, std::int64_t group_size) {
+  return attention_scratch_bytes(num_queries, q_heads, kv_heads, head_dim, group_size);
+}
+
 void paged_attention(const Stream& stream, Tensor out, ConstTensor q, ConstTensor k_pages, ConstTensor v_pages,
                      const PagedAttentionArgs& args) {
+  check_shapes(stream, out, q, k_pages, v_pages, args);
+  if (!stream.device().is_cpu()) return attend_on_gpu(stream, out, q, k_pages, v_pages, args);
   const Problem p = check(out, q, k_pages, v_pages, args);
   const std::int64_t used_cols = p.q_heads * p.head_dim;
   if (used_cols < p.out_cols) {
