@@ -112,18 +112,14 @@ std::int64_t choose_max_seq_len(const OpenedModel& opened, std::int64_t asked) {
 }
 
 std::vector<Device> parse_model_devices(const ModelOptions& options) {
-  int num_gpus = 0;
-  if constexpr (kBuiltWithCuda) num_gpus = cuda::num_devices();
-  if (!options.devices.empty() || num_gpus == 0 || options.tp_backend == "cpu") {
-    return parse_devices(options.devices, options.tp_size);
+  std::vector<Device> devices = parse_devices(options.devices, options.tp_size);
+  for (const Device& device : devices) {
+    if (device.is_cpu()) continue;
+    // What they run through is there, and has run on no GPU yet.
+    fail_with_hint(ErrorKind::kUnsupported, format("models do not run on {} yet, on CPUs only", to_string(device)),
+                   "use --devices cpu, or leave --devices out");
   }
-  if (options.tp_size > num_gpus) {
-    fail_with_hint(ErrorKind::kInvalidArgument, format("{} ranks, and {} GPUs", options.tp_size, num_gpus),
-                   "use a smaller --tp, or --devices cpu");
-  }
-  std::vector<std::string> names;
-  for (int i = 0; i < std::max(1, options.tp_size); ++i) names.push_back(std::to_string(i));
-  return parse_devices(names, 0);
+  return devices;
 }
 
 ModelRuntime::ModelRuntime(OpenedModel opened, const ModelOptions& options) : opened_(std::move(opened)) {

@@ -26,8 +26,7 @@ std::int64_t choose_max_seq_len(const OpenedModel& opened, std::int64_t asked);
 /// Of all ranks together. No box has as many cores; past it a number is a slip of the hand.
 inline constexpr int kMaxThreads = 4096;
 
-/// The devices of a model's ranks: see parse_devices; where none are named, the first tp_size GPUs, and CPUs on a
-/// machine without GPUs or with back-end "cpu". Throws kInvalidArgument when there are fewer GPUs than ranks.
+/// The devices of a model's ranks: see parse_devices. Throws kUnsupported for GPUs: models run on CPUs only today.
 std::vector<Device> parse_model_devices(const ModelOptions& options);
 
 class ModelRuntime {
