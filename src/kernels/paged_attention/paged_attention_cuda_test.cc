@@ -165,6 +165,9 @@ TEST(PagedAttentionCuda, WindowSoftcapAndManyHeadsMatchTheCpuTwin) {
       {.q_heads = 5, .kv_heads = 1, .head_dim = 8 * 13, .softcap = 50.0f, .sequences = {{9, 140}}},
       {.q_heads = 5, .kv_heads = 1, .head_dim = 8 * 13, .softcap = 50.0f, .sequences = {{19, 140}}},
       {.q_heads = 71, .kv_heads = 1, .head_dim = 64, .sequences = {{1, 513}, {3, 40}}},  // more than a unit has
+      // Few splits with many tiles a warp, also with values that are loaded after the scores.
+      {.q_heads = 40, .kv_heads = 40, .head_dim = 24, .sequences = {{1, 3000}, {1, 700}}},
+      {.q_heads = 64, .kv_heads = 32, .head_dim = 136, .page_size = 1, .sequences = {{1, 2000}}},
       {.q_heads = 142, .kv_heads = 2, .head_dim = 64, .sequences = {{21, 90}}},
   };
   for (std::size_t i = 0; i < std::size(kProblems); ++i) {
