@@ -9,11 +9,9 @@
 #if defined(__CUDACC__)
 #define TANDEM_HD __host__ __device__ inline
 #define TANDEM_UNROLL _Pragma("unroll")
-#define TANDEM_ROLL _Pragma("unroll 1")
 #else
 #define TANDEM_HD inline
 #define TANDEM_UNROLL
-#define TANDEM_ROLL
 #endif
 
 namespace tandem {

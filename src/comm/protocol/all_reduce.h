@@ -129,43 +129,6 @@ TANDEM_HD void all_reduce_one_shot(Env& env, const Area& area, ConstView in, Vie
   clean_before_wrap<Packets>(env, area, first_slot);
 }
 
-/// all_reduce_one_shot for tensors of many packs a lane: packs travel and are refilled while earlier ones are summed.
-/// For few packs the loops cost more than they save. In the same area, with the same packets in the same places.
-template <class Packets, DType kDType, int kWidth, class Env>
-TANDEM_HD void all_reduce_one_shot_ahead(Env& env, const Area& area, ConstView in, View out) {
-  static_assert(Packets::kRefills);
-  constexpr int kAhead = 2;  // packs that a lane has sent before it waits for one
-  const int world_size = env.world_size();
-  const std::int64_t packs = in.num_packs();
-  if (!env.begin(packs)) return;
-  const std::uint32_t turn = env.generation() % Packets::kBuffers;
-  const int first_slot = static_cast<int>(turn) * world_size;
-  const int old_slot = static_cast<int>((turn + 2) % Packets::kBuffers) * world_size;
-  const auto put = [&](std::int64_t at) {
-    if (at < packs) put_to_all<Packets>(env, area, first_slot + env.rank(), at, Packets::clean(in.load(at)));
-  };
-  std::int64_t to_refill = env.lane();
-  const auto refill = [&] {
-    for (int r = 0; r < world_size; ++r) {
-      if (r != env.rank()) env.refill(area, old_slot + r, to_refill, Packets::sentinel());
-    }
-    to_refill += env.num_lanes();
-  };
-  TANDEM_ROLL
-  for (int k = 0; k < kAhead; ++k) put(env.lane() + k * env.num_lanes());
-  TANDEM_ROLL
-  for (std::int64_t i = env.lane(); i < packs; i += env.num_lanes()) {
-    const Pack mine = Packets::clean(in.load(i));
-    put(i + kAhead * env.num_lanes());
-    if (to_refill < env.last_num_packs()) refill();
-    PackSum<kDType> sum;
-    if (!add_contributions<Packets, kDType, kWidth>(env, area, sum, mine, first_slot, i, 0)) return;
-    out.store(i, sum.result());
-  }
-  TANDEM_ROLL
-  while (to_refill < env.last_num_packs()) refill();
-}
-
 /// Every rank sums a share and sends the result to all others. Two hops; 2 (world_size - 1) / world_size times the
 /// bytes out of each rank. Slots: [2: to the owner, from the owner][kBuffers][source]. At least a pack for each rank.
 /// Sentinel packets only: a buffer of tagged ones would need cleaning by the lane that read it.

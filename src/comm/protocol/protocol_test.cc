@@ -35,10 +35,6 @@ void one_shot(VirtualRig::Env& env, const Tensors& x) {
   all_reduce_one_shot<Packets, kDType, kWidth>(env, area, x.in, x.out);
 }
 template <DType kDType>
-void one_shot_ahead(VirtualRig::Env& env, const Tensors& x) {
-  all_reduce_one_shot_ahead<SentinelPackets, kDType, kAnyWidth>(env, env.layout().one_shot_sentinel, x.in, x.out);
-}
-template <DType kDType>
 void two_shot(VirtualRig::Env& env, const Tensors& x) {
   all_reduce_two_shot<SentinelPackets, kDType>(env, env.layout().two_shot_sentinel, x.in, x.out);
 }
@@ -55,7 +51,6 @@ const Algorithm kAlgorithms[] = {
     {"one_shot_sentinel_f32", DType::kF32, one_shot<SentinelPackets, DType::kF32>},
     {"one_shot_sentinel_bf16", DType::kBF16, one_shot<SentinelPackets, DType::kBF16>},
     {"one_shot_sentinel_bf16_in_pairs", DType::kBF16, one_shot<SentinelPackets, DType::kBF16, 2>},
-    {"one_shot_ahead_bf16", DType::kBF16, one_shot_ahead<DType::kBF16>},
     {"two_shot_sentinel_f16", DType::kF16, two_shot<DType::kF16>},
     {"two_shot_sentinel_f32", DType::kF32, two_shot<DType::kF32>},
     {"ring_tagged_bf16", DType::kBF16, ring<TaggedChunks, DType::kBF16>},

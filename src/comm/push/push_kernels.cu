@@ -17,18 +17,6 @@ __device__ void call_over_rings(const PushRank& rank, std::uint32_t operation, c
   if (env.read_counts()) body(env);
 }
 
-template <DType kDType, int kWidth>
-__global__ void __launch_bounds__(kMaxThreads, 1)
-    all_reduce_ahead_kernel(const __grid_constant__ PushRank rank, const __grid_constant__ ConstView in,
-                            const __grid_constant__ View out, std::uint32_t operation) {
-  touch(rank);
-  touch(in);
-  touch(out);
-  overlap_launches();
-  CudaEnv env(rank, operation, PacketArea::kOneShotSentinel);
-  all_reduce_one_shot_ahead<SentinelPackets, kDType, kWidth>(env, rank.layout.one_shot_sentinel, in, out);
-}
-
 template <AllReduceAlgorithm kAlgorithm, DType kDType, int kWidth = kAnyWidth>
 __global__ void __launch_bounds__(kMaxThreads, 1)
     all_reduce_kernel(const __grid_constant__ PushRank rank, const __grid_constant__ ConstView in,
@@ -96,15 +84,11 @@ __global__ void fill_kernel(std::uint32_t* out, std::uint32_t word, std::int64_t
   for (std::int64_t i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) out[i] = word;
 }
 
-/// `ahead`: lanes have several packs each.
 template <DType kDType, int kWidth>
-auto all_reduce_of(AllReduceAlgorithm algorithm, bool ahead) {
+auto all_reduce_of(AllReduceAlgorithm algorithm) {
   constexpr bool kFloat = kDType != DType::kI32;
   switch (algorithm) {
     case AllReduceAlgorithm::kOneShotSentinel:
-      if constexpr (kFloat && kWidth == kPairWidth) {
-        if (ahead) return all_reduce_ahead_kernel<kDType, kWidth>;
-      }
       if constexpr (kFloat) return all_reduce_kernel<AllReduceAlgorithm::kOneShotSentinel, kDType, kWidth>;
       break;
     case AllReduceAlgorithm::kTwoShotSentinel:
@@ -157,9 +141,9 @@ auto with_dtype_and_width(DType dtype, int world_size, const Choose& choose) {
   }
 }
 
-auto all_reduce_of(AllReduceAlgorithm algorithm, DType dtype, int world_size, bool ahead) {
-  return with_dtype_and_width(
-      dtype, world_size, [&]<DType kDType, int kWidth>() { return all_reduce_of<kDType, kWidth>(algorithm, ahead); });
+auto all_reduce_of(AllReduceAlgorithm algorithm, DType dtype, int world_size) {
+  return with_dtype_and_width(dtype, world_size,
+                              [&]<DType kDType, int kWidth>() { return all_reduce_of<kDType, kWidth>(algorithm); });
 }
 
 auto reduce_scatter_of(MoveAlgorithm algorithm, DType dtype, int world_size) {
@@ -175,9 +159,7 @@ auto exchange_of(MoveAlgorithm algorithm, int world_size) {
 
 int launch_all_reduce(const PushRank& rank, const PushLaunch& launch, AllReduceAlgorithm algorithm, DType dtype,
                       ConstView in, View out) {
-  const bool ahead = in.num_packs() > std::int64_t{2} * launch.blocks * launch.threads;
-  return launch_kernel(all_reduce_of(algorithm, dtype, rank.world_size, ahead), launch, rank, in, out,
-                       launch.operation);
+  return launch_kernel(all_reduce_of(algorithm, dtype, rank.world_size), launch, rank, in, out, launch.operation);
 }
 
 int launch_exchange(const PushRank& rank, const PushLaunch& launch, MoveAlgorithm algorithm, const Exchange& exchange) {
@@ -205,7 +187,7 @@ int load_push_kernels(int world_size) {
   for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kI32}) {
     for (const auto algorithm : {AllReduceAlgorithm::kOneShotTagged, AllReduceAlgorithm::kOneShotSentinel,
                                  AllReduceAlgorithm::kTwoShotSentinel, AllReduceAlgorithm::kRingBulk}) {
-      for (const bool ahead : {false, true}) load(all_reduce_of(algorithm, dtype, world_size, ahead));
+      load(all_reduce_of(algorithm, dtype, world_size));
     }
     load(reduce_scatter_of(MoveAlgorithm::kOneShotTagged, dtype, world_size));
     load(reduce_scatter_of(MoveAlgorithm::kRingBulk, dtype, world_size));

@@ -7,18 +7,16 @@
 namespace tandem {
 namespace {
 
-// Measured on two H200s (bench/results): up to 1 MB in one shot, up to 4 MB in two, for pairs, whose one shot sends no
-// more than any other, up to 16 MB in one again (55 us for 16 MB, 63 in rings), above in rings with many blocks and
+// Measured on two H200s (bench/results): up to 1 MB in one shot, up to 4 MB in two, above in rings with many blocks and
 // chunks as large as memory allows, since each chunk costs a fence. Among many ranks the same bytes make smaller
 // chunks.
-constexpr std::int64_t kRingBytes = std::int64_t{128} << 20, kPairRingBytes = std::int64_t{32} << 20;
+constexpr std::int64_t kRingBytes = std::int64_t{128} << 20;
 // Through host memory 64 MB take 1.95 ms with these and 2.3 ms with those: PCIe needs few blocks, and caches of the
 // host are small.
 constexpr std::int64_t kHostRingBytes = std::int64_t{16} << 20;
 constexpr int kHostRingBlocks = 64;
 // Packs.
-constexpr std::int64_t kOneShotRoom = 64 * 1024, kPairRoom = 1024 * 1024, kTaggedRoom = 32 * 1024,
-                       kTwoShotRoom = 256 * 1024;
+constexpr std::int64_t kOneShotRoom = 64 * 1024, kTaggedRoom = 32 * 1024, kTwoShotRoom = 256 * 1024;
 constexpr std::int64_t kTaggedChunk = 512;
 // Of an inbox that a user wants small: the fence of a chunk of 8 KB takes longer than its bytes already, and 16 blocks
 // still fill a link of PCIe.
@@ -73,11 +71,6 @@ Grid block_a_stripe(const PushLimits& limits, std::int64_t packs) {
 
 bool is_ring(TunedAlgorithm algorithm) {
   return algorithm == TunedAlgorithm::kRingTagged || algorithm == TunedAlgorithm::kRingBulk;
-}
-
-bool in_one_shot(const PushLimits& limits, std::int64_t packs) {
-  const bool few = limits.world_size == 2 || packs * (limits.world_size - 2) <= kOneShotPacks;
-  return few && packs <= std::min(limits.rooms.one_shot_sentinel, kOneShotRoom);
 }
 
 // The row for a call, if there is one and it fits.
@@ -157,12 +150,11 @@ Rooms plan_rooms(int world_size, InboxPlace place, std::int64_t inbox_bytes) {
   const bool peers = place == InboxPlace::kPeerMemory;
   Rooms rooms;
   rooms.one_shot_tagged = kTaggedRoom / std::max(1, world_size - 1);
-  rooms.one_shot_sentinel = peers && world_size == 2 ? kPairRoom : kOneShotRoom / std::max(1, world_size - 1);
+  rooms.one_shot_sentinel = kOneShotRoom / std::max(1, world_size - 1);
   rooms.two_shot_sentinel = kTwoShotRoom / world_size;
   rooms.ring_tagged = kTaggedChunk;
   rooms.ring_blocks = world_size > 4 ? 32 : peers ? 128 : kHostRingBlocks;
-  const std::int64_t ring_bytes = !peers ? kHostRingBytes : world_size == 2 ? kPairRingBytes : kRingBytes;
-  rooms.ring_bulk = ring_bytes / (kPackBytes * kRingSlots * world_size * rooms.ring_blocks);
+  rooms.ring_bulk = (peers ? kRingBytes : kHostRingBytes) / (kPackBytes * kRingSlots * world_size * rooms.ring_blocks);
   if (inbox_bytes == 0) return rooms;
   check_inbox_bytes("the inbox", inbox_bytes, world_size);
 
@@ -224,19 +216,21 @@ AllReducePlan plan_all_reduce(const PushLimits& limits, DType dtype, std::int64_
     return plan(AllReduceAlgorithm::kOneShotTagged, grid);
   }
   if (is_float(dtype)) {
-    if (in_one_shot(limits, packs)) return plan(AllReduceAlgorithm::kOneShotSentinel, grid);
+    const bool one_shot = limits.world_size == 2 || packs * (limits.world_size - 2) <= kOneShotPacks;
+    if (one_shot && packs <= limits.rooms.one_shot_sentinel) {
+      return plan(AllReduceAlgorithm::kOneShotSentinel, grid);
+    }
     if (packs >= limits.world_size && packs <= limits.rooms.two_shot_sentinel * limits.world_size) {
       return plan(AllReduceAlgorithm::kTwoShotSentinel, {grid.blocks, kThreads});
-    }
-    if (limits.world_size == 2 && packs <= limits.rooms.one_shot_sentinel) {
-      return plan(AllReduceAlgorithm::kOneShotSentinel, {limits.max_blocks, kThreads});
     }
   }
   return plan(AllReduceAlgorithm::kRingBulk, block_a_stripe(limits, packs / limits.world_size / 4));
 }
 
 bool plan_rows(const PushLimits& limits, std::int64_t rows, std::int64_t row_packs) {
-  return in_one_shot(limits, rows * row_packs);
+  const std::int64_t packs = rows * row_packs;
+  const bool one_shot = limits.world_size == 2 || packs * (limits.world_size - 2) <= kOneShotPacks;
+  return one_shot && packs <= limits.rooms.one_shot_sentinel;
 }
 
 MovePlan plan_move(const PushLimits& limits, Collective op, std::int64_t bytes) {
