@@ -8,13 +8,7 @@
 #include <cstring>
 
 #include "base/dtype.h"
-#include "base/half.h"
-
-#if defined(__CUDACC__)
-#define TANDEM_QUADS __host__ __device__ inline
-#else
-#define TANDEM_QUADS inline
-#endif
+#include "base/host_device.h"
 
 namespace tandem {
 
@@ -36,7 +30,7 @@ struct Quads {
   float min;
 };
 
-TANDEM_QUADS constexpr int quantised_block_bytes(DType type) {
+TANDEM_HD constexpr int quantised_block_bytes(DType type) {
   switch (type) {
     case DType::kQ4_0:
       return 18;
@@ -59,7 +53,7 @@ TANDEM_QUADS constexpr int quantised_block_bytes(DType type) {
   }
 }
 
-TANDEM_QUADS constexpr int quad_offset(DType type) {
+TANDEM_HD constexpr int quad_offset(DType type) {
   switch (type) {
     case DType::kQ4_0:
       return 8;
@@ -75,11 +69,11 @@ TANDEM_QUADS constexpr int quad_offset(DType type) {
 }
 
 /// Rows must begin at multiples of this: 4 where blocks are multiples of 4 bytes, else 2.
-TANDEM_QUADS constexpr int quad_alignment(DType type) {
+TANDEM_HD constexpr int quad_alignment(DType type) {
   return quantised_block_bytes(type) % 4 == 0 ? 4 : 2;
 }
 
-TANDEM_QUADS std::uint32_t load_u16(const std::uint8_t* p) {
+TANDEM_HD std::uint32_t load_u16(const std::uint8_t* p) {
 #if defined(__CUDA_ARCH__)
   return *reinterpret_cast<const std::uint16_t*>(p);
 #else
@@ -91,35 +85,29 @@ TANDEM_QUADS std::uint32_t load_u16(const std::uint8_t* p) {
 
 /// Four bytes at a multiple of kAlignment.
 template <int kAlignment>
-TANDEM_QUADS std::uint32_t load_u32(const std::uint8_t* p) {
+TANDEM_HD std::uint32_t load_u32(const std::uint8_t* p) {
 #if defined(__CUDA_ARCH__)
   if constexpr (kAlignment % 4 == 0) return *reinterpret_cast<const std::uint32_t*>(p);
 #endif
   return load_u16(p) | load_u16(p + 2) << 16;
 }
 
-TANDEM_QUADS float f16_value(std::uint32_t bits) {
-#if defined(__CUDA_ARCH__)
-  float value;
-  asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(static_cast<unsigned short>(bits)));
-  return value;
-#else
-  return to_float(F16{static_cast<std::uint16_t>(bits & 0xffff)});
-#endif
+TANDEM_HD float f16_value(std::uint32_t bits) {
+  return f16_to_float(static_cast<std::uint16_t>(bits & 0xffff));
 }
 
-TANDEM_QUADS float signed_byte(std::uint32_t bits) {
+TANDEM_HD float signed_byte(std::uint32_t bits) {
   return static_cast<float>(static_cast<std::int8_t>(bits & 0xff));
 }
 
 /// Bit i of the four lowest into bit 4 of byte i.
-TANDEM_QUADS std::uint32_t fifth_bits(std::uint32_t four) {
+TANDEM_HD std::uint32_t fifth_bits(std::uint32_t four) {
   return ((four & 15) * 0x00204081u & 0x01010101u) << 4;
 }
 
 /// `row` is the run of blocks, `step` one of its steps, `t` a lane.
 template <DType kType>
-TANDEM_QUADS RawQuads load_quads(const std::uint8_t* row, std::int64_t step, int t) {
+TANDEM_HD RawQuads load_quads(const std::uint8_t* row, std::int64_t step, int t) {
   constexpr int kBytes = quantised_block_bytes(kType), kAlignment = quad_alignment(kType);
   constexpr bool kSuper = kType == DType::kQ4_K || kType == DType::kQ5_K || kType == DType::kQ6_K;
   const std::uint8_t* p = row + (kSuper ? step / 8 : step) * kBytes;
@@ -166,7 +154,7 @@ TANDEM_QUADS RawQuads load_quads(const std::uint8_t* row, std::int64_t step, int
 
 /// With the step and the lane of load_quads.
 template <DType kType>
-TANDEM_QUADS Quads unpack_quads(const RawQuads& raw, std::int64_t step, int t) {
+TANDEM_HD Quads unpack_quads(const RawQuads& raw, std::int64_t step, int t) {
   constexpr std::uint32_t kLow4 = 0x0f0f0f0f;
   const int sub = static_cast<int>(step % 8);
   const float d = f16_value(raw.d);
@@ -202,7 +190,7 @@ TANDEM_QUADS Quads unpack_quads(const RawQuads& raw, std::int64_t step, int t) {
 
 /// Element i of quad h, with the bits of dequantise_row.
 template <DType kType>
-TANDEM_QUADS float quad_value(const Quads& quads, int h, int i) {
+TANDEM_HD float quad_value(const Quads& quads, int h, int i) {
   const int byte = static_cast<int>(quads.bytes[h] >> (8 * i) & 0xff);
   const auto whole = static_cast<float>(byte - quad_offset(kType));
 #if defined(__CUDA_ARCH__)
@@ -213,7 +201,7 @@ TANDEM_QUADS float quad_value(const Quads& quads, int h, int i) {
 }
 
 /// The element's column within the step.
-TANDEM_QUADS int quad_col(int t, int h, int i) {
+TANDEM_HD int quad_col(int t, int h, int i) {
   return 16 * h + 4 * t + i;
 }
 

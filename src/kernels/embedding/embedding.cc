@@ -4,6 +4,7 @@
 
 #include "kernels/activations.h"
 #include "kernels/dequantise/dequantise.h"
+#include "kernels/dequantise/quads.h"
 #include "kernels/embedding/embedding_cuda.h"
 
 namespace tandem {
@@ -20,11 +21,13 @@ void embedding(const Stream& stream, Tensor out, ConstMatrix table, std::int64_t
     if constexpr (kBuiltWithCuda) {
       TANDEM_CHECK(table.device == stream.device(), "embedding: table is on {}, the stream on {}",
                    to_string(table.device), to_string(stream.device()));
-      const EmbeddingTable on_gpu{static_cast<const std::byte*>(table.data), table.dtype, table.rows,
+      const EmbeddingTable on_gpu{static_cast<const std::uint8_t*>(table.data), table.dtype, table.rows,
                                   static_cast<std::int64_t>(table.row_stride), vocab_begin};
-      TANDEM_CHECK(reinterpret_cast<std::uintptr_t>(on_gpu.data) % 2 == 0 && on_gpu.row_stride % 2 == 0,
+      const auto alignment = static_cast<std::uintptr_t>(
+          is_float(table.dtype) ? dtype_bytes(table.dtype, 1) : static_cast<std::size_t>(quad_alignment(table.dtype)));
+      TANDEM_CHECK((reinterpret_cast<std::uintptr_t>(table.data) | table.row_stride) % alignment == 0,
                    "embedding: table of {} at {}, rows every {} bytes", to_string(table.dtype), table.data,
-                   on_gpu.row_stride);
+                   table.row_stride);
       return check_launch("embedding", stream,
                           embedding_cuda(stream.cuda_handle(), out.dtype(), out.raw(), on_gpu,
                                          token_ids.data<std::int32_t>(), num_tokens, hidden, scale));

@@ -1,7 +1,6 @@
 #pragma once
 // embedding on GPUs. Arguments are checked by the caller.
 
-#include <cstddef>
 #include <cstdint>
 
 #include "base/dtype.h"
@@ -9,9 +8,9 @@
 namespace tandem {
 
 struct EmbeddingTable {
-  const std::byte* data = nullptr;
+  const std::uint8_t* data = nullptr;
   DType dtype = DType::kF32;
-  std::int64_t rows = 0, row_stride = 0;  ///< bytes; even, data too, where blocks are quantised
+  std::int64_t rows = 0, row_stride = 0;  ///< bytes
   std::int64_t begin = 0;                 ///< the token of row 0
 };
 
