@@ -6,13 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#ifndef TANDEM_HD
-#if defined(__CUDACC__)
-#define TANDEM_HD __host__ __device__ inline
-#else
-#define TANDEM_HD inline
-#endif
-#endif
+#include "base/host_device.h"
 
 namespace tandem {
 
