@@ -100,6 +100,16 @@ def explains_that_a_gpu_has_eight_peers():
     CHECK.assertIn("error 711", meaning["cause"])
 
 
+def explains_cudas_errors_by_number():
+    for number, name, told in (("217", "cudaErrorPeerAccessUnsupported", "no access to each other's memory"),
+                               ("704", "cudaErrorPeerAccessAlreadyEnabled", "asked for twice"),
+                               ("705", "cudaErrorPeerAccessNotEnabled", "nobody had asked for it"),
+                               ("711", "cudaErrorTooManyPeers", "eight")):
+        (meaning,) = explain(number)
+        CHECK.assertIn(told, meaning["title"])
+        CHECK.assertEqual(explain(name), [meaning])
+
+
 def names_a_driver_that_is_too_old():
     tells(machine("driver-too-old"), "driver-too-old", r"the driver is 535\.183\.01, .*Tandem needs 550 or newer",
           "sudo ubuntu-drivers install")

@@ -53,9 +53,9 @@ CONNECTIVITY = (
         "The log has it too.",
         (machine.falls_back_by_measurement, program.logs_what_was_chosen_in_one_line)),
     Row(11, "errors about peer access", OK,
-        "An error has CUDA's own name and words; `tandem explain peer-limit` tells of 711.",
-        (doctor.explains_that_a_gpu_has_eight_peers,),
-        owed("explain", "what CUDA's 217, 704 and 705 mean here, and all four by their numbers")),
+        "An error has CUDA's own name and words; `tandem explain 217` (or 704, 705, 711, and others) tells what it means "
+        "here and what to do.",
+        (doctor.explains_cudas_errors_by_number, doctor.explains_that_a_gpu_has_eight_peers)),
     Row(12, "causes: no support, permissions, hardware, driver", PART,
         "The refusal has the worst of the reasons. The doctor tells the cause behind it: IOMMU, ACS, virtual machine, "
         "BAR1, mixed generations, the driver's policy, container and more, each a row of a table with a test.",

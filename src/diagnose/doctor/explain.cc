@@ -6,6 +6,7 @@
 #include "base/format.h"
 #include "base/json.h"
 #include "comm/trust/choice.h"
+#include "diagnose/doctor/cuda_codes.h"
 #include "diagnose/doctor/diagnosis.h"
 #include "diagnose/doctor/known_versions.h"
 #include "diagnose/doctor/text_block.h"
@@ -16,9 +17,10 @@ namespace {
 /// A meaning of a code; some have several: a finding's may be a reason's as well.
 struct Meaning {
   std::string_view code;
-  std::string_view of;  ///< "finding", "reason", "probe", "check", "error"
+  std::string_view of;  ///< "finding", "reason", "probe", "check", "error", "cuda"
   std::string_view title;
   std::string_view remedy = {};
+  int number = 0;  ///< of an error of CUDA
 };
 
 std::string_view described(std::string_view of) {
@@ -26,6 +28,7 @@ std::string_view described(std::string_view of) {
   if (of == "reason") return "reason for which a back-end is not used";
   if (of == "probe") return "outcome of the probe of a pair";
   if (of == "check") return "finding of tandem check";
+  if (of == "cuda") return "error of CUDA";
   return "kind of error";
 }
 
@@ -140,6 +143,9 @@ const std::vector<Meaning>& meanings() {
     for (int i = 0; i <= static_cast<int>(ErrorKind::kInternal); ++i) {
       all.push_back(meaning_of(static_cast<ErrorKind>(i)));
     }
+    for (const CudaCode& code : cuda_codes()) {
+      all.push_back({code.name, "cuda", code.title, code.remedy, code.number});
+    }
     return all;
   }();
   return kAll;
@@ -147,8 +153,9 @@ const std::vector<Meaning>& meanings() {
 
 std::vector<Meaning> meanings_of(std::string_view code) {
   std::vector<Meaning> found;
-  std::copy_if(meanings().begin(), meanings().end(), std::back_inserter(found),
-               [&](const Meaning& meaning) { return meaning.code == code; });
+  std::copy_if(meanings().begin(), meanings().end(), std::back_inserter(found), [&](const Meaning& meaning) {
+    return meaning.code == code || (meaning.number != 0 && std::to_string(meaning.number) == code);
+  });
   return found;
 }
 
@@ -230,7 +237,9 @@ std::optional<std::string> explain_text(std::string_view code) {
     if (!text.empty()) text += "\n";
     const FindingRow* row = meaning.of == "finding" ? find_row(code) : nullptr;
     const std::string severity = row != nullptr ? format(", {}", to_string(row->severity)) : "";
-    text += wrapped("", format("{} ({}{}): {}", code, described(meaning.of), severity, meaning.title));
+    const std::string number = meaning.number != 0 ? format(" {}", meaning.number) : "";
+    text +=
+        wrapped("", format("{} ({}{}{}): {}", meaning.code, described(meaning.of), number, severity, meaning.title));
     if (row != nullptr) text += finding_text(*row);
     if (!meaning.remedy.empty()) text += wrapped("  do:    ", meaning.remedy);
   }
@@ -242,6 +251,7 @@ std::optional<std::string> explain_json(std::string_view code) {
   for (const Meaning& meaning : meanings_of(code)) {
     Json entry = {{"of", meaning.of}, {"title", meaning.title}};
     if (!meaning.remedy.empty()) entry["advice"] = meaning.remedy;
+    if (meaning.number != 0) entry["number"] = meaning.number;
     if (const FindingRow* row = meaning.of == "finding" ? find_row(code) : nullptr) {
       entry["severity"] = to_string(row->severity);
       entry["cause"] = row->cause;
@@ -296,8 +306,9 @@ std::string code_list_markdown() {
     if (meaning.of != last)
       text += format("{}## {}\n\n| code | |\n| --- | --- |\n", last == "finding" ? "" : "\n", described(meaning.of));
     last = meaning.of;
-    text +=
-        format("| `{}` | {}{}{} |\n", meaning.code, meaning.title, meaning.remedy.empty() ? "" : ": ", meaning.remedy);
+    const std::string number = meaning.number != 0 ? format("{}: ", meaning.number) : "";
+    text += format("| `{}` | {}{}{}{} |\n", meaning.code, number, meaning.title, meaning.remedy.empty() ? "" : ": ",
+                   meaning.remedy);
   }
   return text;
 }

@@ -8,7 +8,8 @@
 
 namespace tandem {
 
-/// Codes of findings, of reasons for which a back-end is refused, of outcomes of a probe, and of errors.
+/// Codes of findings, of reasons for which a back-end is refused, of outcomes of a probe, of errors, and CUDA's names
+/// of its own; those are known by their numbers too.
 std::vector<std::string_view> known_codes();
 
 /// nullopt: there is no such code.

@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "comm/trust/choice.h"
+#include "diagnose/doctor/cuda_codes.h"
 #include "diagnose/doctor/findings.h"
 #include "tandem/error.h"
 
@@ -43,6 +44,24 @@ TEST(Explain, KnowsEveryCodeThatTandemPrints) {
     for (const Json& meaning : json.at("meanings")) EXPECT_NE(meaning.at("title"), "");
     EXPECT_THAT(code_list_text(), HasSubstr("  " + code + " "));
   }
+}
+
+TEST(Explain, ErrorsOfCudaAreKnownByNumberToo) {
+  for (const CudaCode& code : cuda_codes()) {
+    SCOPED_TRACE(code.name);
+    const auto text = explain_text(std::to_string(code.number));
+    ASSERT_TRUE(text);
+    EXPECT_EQ(text, explain_text(code.name));
+    EXPECT_THAT(*text, testing::StartsWith(format("{} (error of CUDA {}): ", code.name, code.number)));
+    EXPECT_EQ(parse_json(*explain_json(code.name), "x").at("meanings").at(0).at("number"), code.number);
+    const std::string_view command = "tandem explain ";
+    if (const std::size_t at = code.remedy.find(command); at != code.remedy.npos) {
+      const std::string_view rest = code.remedy.substr(at + command.size());
+      EXPECT_TRUE(explain_text(rest.substr(0, rest.find(' ')))) << rest;
+    }
+  }
+  EXPECT_FALSE(explain_text("0"));
+  EXPECT_FALSE(explain_text("9999"));
 }
 
 TEST(Explain, LinesFitATerminalButForCommands) {
