@@ -18,7 +18,9 @@ int check_model(const CheckOptions& options, const Settings& settings) {
     fail_with_hint(ErrorKind::kInvalidArgument, "--snapshot and --replay are about the machine, not about a model",
                    "leave MODEL out");
   }
-  const ModelPlan plan = plan_model(model_options(options.model, settings));
+  ModelOptions load = model_options(options.model, settings);
+  load.max_batch_size = options.max_batch_size;
+  const ModelPlan plan = plan_model(load);
   write_stdout(options.json ? plan_json(plan) + "\n" : format_plan(plan));
   return plan.fits() ? 0 : 1;
 }

@@ -113,7 +113,9 @@ struct CommandLine {
         *(check_command = app.add_subcommand("check",
                                              "whether the devices can communicate, and by which back-ends; "
                                              "with MODEL: how it is split over ranks, and whether it fits"));
-    command.add_option("MODEL", check.model, std::string(kModelHelp));
+    CLI::Option* model = command.add_option("MODEL", check.model, std::string(kModelHelp));
+    command.add_option("--max-batch-size", check.max_batch_size, "sequences that MODEL's cache has room for (1)")
+        ->needs(model);
     command.add_flag("--json", check.json, "print JSON");
     CLI::Option* replay =
         command.add_option("--replay", check.replay_file, "decide for the machine of a snapshot, not for this one");

@@ -32,6 +32,7 @@ int run_command(const RunOptions& options, const Settings& settings, InterruptTh
 
 struct CheckOptions {
   std::string model;  ///< empty: the machine is checked
+  int max_batch_size = 1;
   bool json = false;
   std::string snapshot_file;  ///< written; empty: none
   std::string replay_file;    ///< read in place of the machine; empty: none

@@ -10,6 +10,8 @@
 namespace tandem {
 namespace {
 
+constexpr int kMaxSequences = 4096;  // keeps the sums of bytes from overflow; past it a number is a slip
+
 std::string megabytes(std::uint64_t bytes) {
   return format("{:.1f}", static_cast<double>(bytes) / 1e6);
 }
@@ -27,16 +29,20 @@ Json range_json(ShardRange range) {
 ModelPlan plan_model(const ModelOptions& options) {
   const std::vector<Device> devices = parse_model_devices(options);
   const OpenedModel opened = open_model(options.model_dir);
+  if (options.max_batch_size < 1 || options.max_batch_size > kMaxSequences) {
+    fail(ErrorKind::kInvalidArgument, "max_batch_size is {}, expected 1 to {}", options.max_batch_size, kMaxSequences);
+  }
   ModelPlan plan{.model = opened.name,
                  .architecture = opened.config.architecture,
                  .max_seq_len = choose_max_seq_len(opened, options.max_seq_len),
+                 .max_batch_size = options.max_batch_size,
                  .available_bytes = available_memory()};
-  const std::int64_t pages = (plan.max_seq_len + Cache::kPageSize - 1) / Cache::kPageSize;
+  plan.cache_tokens = (plan.max_seq_len + Cache::kPageSize - 1) / Cache::kPageSize * Cache::kPageSize;
   const std::vector<RankShard> shards = opened.shard_plan(static_cast<int>(devices.size()));
   for (std::size_t rank = 0; rank < devices.size(); ++rank) {
     const RankShard& shard = shards[rank];
-    const std::int64_t cache_values = 2 * opened.config.num_hidden_layers * pages * Cache::kPageSize *
-                                      options.max_batch_size * shard.kv_heads.size() * opened.config.head_dim;
+    const std::int64_t cache_values = 2 * opened.config.num_hidden_layers * plan.cache_tokens * options.max_batch_size *
+                                      shard.kv_heads.size() * opened.config.head_dim;
     plan.ranks.push_back({devices[rank], shard,
                           rank_bytes(opened.table, opened.config, opened.source->catalogue(), shard),
                           static_cast<std::uint64_t>(cache_values) * sizeof(float)});
@@ -46,8 +52,13 @@ ModelPlan plan_model(const ModelOptions& options) {
 }
 
 std::string format_plan(const ModelPlan& plan) {
-  std::string text = format("{} ({}), {} rank{}, {} tokens of context\n\n", plan.model, plan.architecture,
-                            plan.ranks.size(), plan.ranks.size() == 1 ? "" : "s", plan.max_seq_len);
+  std::string text = format("{} ({}), {} rank{}, {} sequence{} of {} tokens", plan.model, plan.architecture,
+                            plan.ranks.size(), plan.ranks.size() == 1 ? "" : "s", plan.max_batch_size,
+                            plan.max_batch_size == 1 ? "" : "s", plan.max_seq_len);
+  if (plan.cache_tokens > plan.max_seq_len) {
+    text += format("\nthe cache has whole pages of {} tokens: {} a sequence", Cache::kPageSize, plan.cache_tokens);
+  }
+  text += "\n\n";
   text += format("{:<5} {:<7} {:>8} {:>8} {:>13} {:>15} {:>11} {:>9} {:>9} {:>9} {:>9}\n", "rank", "device", "q heads",
                  "kv heads", "mlp channels", "vocabulary", "attention", "mlp", "embedding", "cache", "total MB");
   for (std::size_t rank = 0; rank < plan.ranks.size(); ++rank) {
@@ -71,6 +82,8 @@ std::string plan_json(const ModelPlan& plan) {
   Json json = {{"model", plan.model},
                {"architecture", plan.architecture},
                {"max_seq_len", plan.max_seq_len},
+               {"max_batch_size", plan.max_batch_size},
+               {"cache_tokens", plan.cache_tokens},
                {"needed_bytes", plan.needed_bytes},
                {"available_bytes", plan.available_bytes},
                {"fits", plan.fits()},

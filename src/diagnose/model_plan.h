@@ -21,6 +21,8 @@ struct ModelPlan {
   std::string model;
   std::string architecture;
   std::int64_t max_seq_len = 0;
+  int max_batch_size = 1;
+  std::int64_t cache_tokens = 0;  ///< of one sequence: max_seq_len in whole pages
   std::vector<RankPlan> ranks;
   std::uint64_t needed_bytes = 0;     ///< weights and cache of all ranks
   std::uint64_t available_bytes = 0;  ///< of the machine's memory; 0: unknown
@@ -28,8 +30,8 @@ struct ModelPlan {
 };
 
 /// Opens the model and plans it as Model::load would with these options; nothing is loaded. Throws what open_model
-/// throws, and kInvalidArgument for devices, ranks and a length that do not fit; threads and back-end are not looked
-/// at.
+/// throws, and kInvalidArgument for devices, ranks, a batch and a length that cannot be; threads and back-end are not
+/// looked at.
 ModelPlan plan_model(const ModelOptions& options);
 
 /// The plan as a table for people, one line a rank.

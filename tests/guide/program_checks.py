@@ -184,7 +184,19 @@ def takes_a_length_and_keeps_whole_pages():
     CHECK.assertEqual([p["max_seq_len"] for p in each], [1, 256, 257])
     one, full, next_page = (p["ranks"][0]["cache_bytes"] for p in each)
     CHECK.assertEqual((one, 2 * full), (full, next_page))
+    CHECK.assertEqual([p["cache_tokens"] for p in each], [256, 256, 512])
+    rounded, exact = (tandem("check", GGUF, "--max-seq-len", length).stdout for length in ("257", "256"))
+    CHECK.assertIn("whole pages of 256 tokens: 512 a sequence", rounded)
+    CHECK.assertNotIn("whole pages", exact)
     CHECK.assertIn("positions that", refusal("check", GGUF, "--max-seq-len", "999999"))
+
+
+def plans_for_a_batch():
+    one, three = plan("--max-seq-len", "256"), plan("--max-seq-len", "256", "--max-batch-size", "3")
+    CHECK.assertEqual((one["max_batch_size"], three["max_batch_size"]), (1, 3))
+    CHECK.assertEqual(3 * one["ranks"][0]["cache_bytes"], three["ranks"][0]["cache_bytes"])
+    CHECK.assertIn("expected 1 to", refusal("check", GGUF, "--max-batch-size", "0"))
+    CHECK.assertIn("MODEL", refusal("check", "--max-batch-size", "2"))
 
 
 def answers_alike_at_every_count():

@@ -18,7 +18,6 @@ FEATURES = {
     "check": "`tandem check`",
     "doctor": "`tandem doctor`",
     "engine": "models on GPUs",
-    "explain": "`tandem explain`",
     "image": "packages and images",
     "islands": "islands of a partial mesh",
     "processes": "ranks as processes",
