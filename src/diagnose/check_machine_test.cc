@@ -83,7 +83,8 @@ TEST(CheckMachine, ABackendThatIsNamedAndRefusedIsAFinding) {
   EXPECT_FALSE(report.choice.has_value());
   EXPECT_THAT(report.findings[0].advice, HasSubstr("nccl, native"));
   EXPECT_THAT(format_report(report), HasSubstr("fail [back-end-refused]: "));
-  EXPECT_THAT(format_report(report), HasSubstr("p2p       refused  [no-peer-access] 12 of 12 ordered pairs"));
+  EXPECT_THAT(format_report(report),
+              HasSubstr("p2p       refused  -                           [no-peer-access] 12 of 12 ordered pairs"));
   EXPECT_THROW(report_on(recorded("cpu-only"), "p3p"), Error);
 }
 
@@ -100,8 +101,8 @@ TEST(CheckReport, ShowsGpusPairsBackendsAndPlans) {
   EXPECT_THAT(text, HasSubstr("2 GPUs, driver 580.159.04\n"));
   EXPECT_THAT(text, HasSubstr("1     cuda:1  NVIDIA H200  9.0  132  139.8 GB  no   0000:2a:00.0"));
   EXPECT_THAT(text, HasSubstr("cuda:1 -> cuda:0  NV18  yes     passed    1000000  0.58 us  367.0 GB/s\n"));
-  EXPECT_THAT(text, HasSubstr("p2p       chosen\n"));
-  EXPECT_THAT(text, HasSubstr("native    works   [slower] nowhere faster"));
+  EXPECT_THAT(text, HasSubstr("p2p       chosen  186.7 MB of its GPU\n"));
+  EXPECT_THAT(text, HasSubstr("native    works   60.9 MB pinned on the host  [slower] nowhere faster"));
   EXPECT_THAT(text, HasSubstr("all-gather      nccl up to 512 KB, p2p above  measurement\n"));
   EXPECT_THAT(text, testing::EndsWith("\nhealthy\n"));
 }

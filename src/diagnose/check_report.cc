@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/quote.h"
 #include "comm/communicator.h"
+#include "comm/push/push_plan.h"
 #include "comm/trust/snapshot_json.h"
 #include "diagnose/check_machine.h"
 
@@ -63,7 +64,22 @@ std::string pair_table(const MachineSnapshot& machine) {
 
 struct BackendLine {
   std::string name, state, reason, detail;  // state: "chosen", "not chosen", "refused"
+  std::int64_t inbox_bytes = 0;             // of each rank, where messages of others land; 0: it has none
 };
+
+// As the back-end takes them where the user asks for no other number.
+std::int64_t inbox_bytes_of(const MachineSnapshot& machine, const std::string& backend) {
+  if (machine.gpus.empty() || (backend != "p2p" && backend != "native")) return 0;
+  const auto world_size = static_cast<int>(machine.gpus.size());
+  const InboxPlace place = backend == "p2p" ? InboxPlace::kPeerMemory : InboxPlace::kHostMemory;
+  return InboxLayout(world_size, plan_rooms(world_size, place, machine.tuning.inbox_of(backend))).bytes();
+}
+
+std::string inbox_text(const BackendLine& line) {
+  if (line.inbox_bytes == 0) return "-";
+  return format("{:.1f} MB {}", static_cast<double>(line.inbox_bytes) / 1e6,
+                line.name == "p2p" ? "of its GPU" : "pinned on the host");
+}
 
 // Every back-end of a choice; where there is none, those that cannot serve, with the reason.
 std::vector<BackendLine> backend_lines(const MachineReport& report) {
@@ -72,7 +88,11 @@ std::vector<BackendLine> backend_lines(const MachineReport& report) {
   for (const std::string& name : backend_names()) {
     const auto cannot = why_not(report.machine, name, Evidence::kProbed);
     if (cannot && cannot->reason == Reason::kGpuRanks) continue;
-    BackendLine line{.name = name, .state = cannot ? "refused" : "works", .reason = {}, .detail = {}};
+    BackendLine line{.name = name,
+                     .state = cannot ? "refused" : "works",
+                     .reason = {},
+                     .detail = {},
+                     .inbox_bytes = cannot ? 0 : inbox_bytes_of(report.machine, name)};
     if (std::find(used.begin(), used.end(), name) != used.end()) line.state = "chosen";
     std::vector<Rejection> reasons = report.choice ? report.choice->rejected : std::vector<Rejection>{};
     if (cannot) reasons = {*cannot};
@@ -90,10 +110,14 @@ std::vector<BackendLine> backend_lines(const MachineReport& report) {
 }
 
 std::string backend_table(const MachineReport& report) {
-  std::vector<Row> rows = {{"back-end", "state", "why"}};
+  const bool on_gpus = !report.machine.gpus.empty();
+  std::vector<Row> rows = {{"back-end", "state", "a rank's inbox", "why"}};
   for (const BackendLine& line : backend_lines(report)) {
-    rows.push_back(
-        {line.name, line.state, line.reason.empty() ? line.detail : format("[{}] {}", line.reason, line.detail)});
+    rows.push_back({line.name, line.state, inbox_text(line),
+                    line.reason.empty() ? line.detail : format("[{}] {}", line.reason, line.detail)});
+  }
+  for (Row& row : rows) {
+    if (!on_gpus) row.erase(row.begin() + 2);
   }
   return table(rows);
 }
@@ -141,8 +165,11 @@ std::string report_json(const MachineReport& report) {
                {"backends", Json::array()},   {"plans", Json::array()},
                {"findings", Json::array()},   {"snapshot", parse_json(snapshot_json(report.machine), "snapshot")}};
   for (const BackendLine& line : backend_lines(report)) {
-    json["backends"].push_back(
-        {{"name", line.name}, {"state", line.state}, {"reason", line.reason}, {"detail", line.detail}});
+    json["backends"].push_back({{"name", line.name},
+                                {"state", line.state},
+                                {"inbox_bytes", line.inbox_bytes},
+                                {"reason", line.reason},
+                                {"detail", line.detail}});
   }
   for (const OpPlan& plan : report.choice ? report.choice->plans : std::vector<OpPlan>{}) {
     Json rows = Json::array();

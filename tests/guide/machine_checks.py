@@ -178,6 +178,18 @@ def merges_topology_and_proof():
     CHECK.assertEqual(pairs[0, 2], ["SYS", "no", "(CNS)", "no-peer-access", "-", "-", "-"])
 
 
+def shows_what_an_inbox_takes():
+    """On its GPU in p2p, pinned on the host in native; a tuned one is as large as its profile says."""
+    machine = snapshot("h200x2-nvswitch")
+    table, ends = replay(machine)[1], back_ends(replay_json(machine)[1])
+    for name, words in (("p2p", "of its GPU"), ("native", "pinned on the host")):
+        CHECK.assertRegex(table, rf"{name} +\w+ +{ends[name]['inbox_bytes'] / 1e6:.1f} MB {words}")
+    CHECK.assertEqual(ends["nccl"]["inbox_bytes"], 0)
+    machine["tuned_inboxes"] = [{"backend": "p2p", "bytes": 64 << 20}]
+    tuned = back_ends(replay_json(machine)[1])["p2p"]["inbox_bytes"]
+    CHECK.assertTrue(60 << 20 < tuned <= 64 << 20, tuned)
+
+
 def counts_nvlinks():
     machine = snapshot("h200x2-nvswitch")
     CHECK.assertEqual(pair_lines(replay(machine)[1])[0, 1][0], "NV18")
@@ -211,9 +223,9 @@ def repeats_a_recorded_decision():
 
 def tells_why_not_p2p():
     text = replay(snapshot("h200x2-nvswitch"), "--tp-backend", "native")[1]
-    CHECK.assertRegex(text, r"p2p +works +\[forced-other\]")
+    CHECK.assertRegex(text, r"p2p +works +[0-9.]+ MB of its GPU +\[forced-other\]")
     text = replay(snapshot("h200x2-nvswitch"))[1]
-    CHECK.assertRegex(text, r"native +works +\[slower\] .* closest in all-reduce of 4 KB: 3\.50 us, p2p 2\.57 us")
+    CHECK.assertRegex(text, r"native +works +[0-9.]+ MB pinned on the host +\[slower\] .* closest in all-reduce of 4 KB: 3\.50 us, p2p 2\.57 us")
     status, text = replay(snapshot("rtx3090x4-stock-driver"), "--tp-backend", "p2p")
     CHECK.assertEqual(status, 1)
     CHECK.assertIn("12 of 12 ordered pairs have no peer access", text)

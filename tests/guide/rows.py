@@ -136,9 +136,9 @@ PERFORMANCE = (
         + owed("top", "the same of a running program")),
     Row(28, "cause: suboptimal buffer sizes", PART,
         "Small messages go by latency, and have areas of their own in an inbox whose size follows from the world "
-        "size.",
-        (unit("comm_test", "PushPlan.AllReducesFitIntoTheirInboxes", "PushPlan.AnInboxIsSmallBesideAModel"),),
-        owed("check", "shows the bytes that an inbox takes; today the log of comm=debug does")),
+        "size, and which `tandem check` shows.",
+        (machine.shows_what_an_inbox_takes,
+         unit("comm_test", "PushPlan.AllReducesFitIntoTheirInboxes", "PushPlan.AnInboxIsSmallBesideAModel"))),
     Row(29, "cause: bandwidth", OK,
         "The bandwidth of each pair is measured and shown. The doctor names links that are narrow, of an older "
         "generation, or repeat packets, with what GPU and slot can.",
@@ -153,9 +153,9 @@ PERFORMANCE = (
         (program.shows_values_and_origins,)),
     Row(32, "`EXLLAMA_P2P_BUFFER_SIZE`", VOID,
         "It is the size of a rank's inbox, checked before anything is taken: text that is no size, and too few "
-        "bytes for the ranks, are refused.",
-        (program.reads_the_guides_buffer_size, unit("comm_test", "PushPlan.AnInboxIsAsLargeAsItsUserSays")),
-        owed("check", "shows the bytes that an inbox takes; today the log of comm=debug does")),
+        "bytes for the ranks, are refused. `tandem check` shows what is taken without it.",
+        (program.reads_the_guides_buffer_size, unit("comm_test", "PushPlan.AnInboxIsAsLargeAsItsUserSays"),
+         machine.shows_what_an_inbox_takes)),
     Row(33, "try 16, 32, 64, 128 MB in a loop", PART,
         "`tandem tune` measures algorithms, blocks and inboxes at the sizes of models, drops what gives wrong "
         "results, and stores a profile.",
@@ -164,7 +164,9 @@ PERFORMANCE = (
               "Tune.WhatGivesWrongResultsIsDroppedAndReported"),),
         owed("tune", "a test on GPUs; so far its times are made up")),
     Row(34, '"enable memory pinning"', WRONG,
-        owed=owed("check", "reports the bytes that `native` pins, and a test in which pinning is refused")),
+        "Nothing is to be enabled: `native` pins what it needs, and `tandem check` shows how much.",
+        (machine.shows_what_an_inbox_takes,),
+        owed("check", "a test in which pinning is refused")),
     Row(35, "`Model.load(model_dir, ...)`", WRONG,
         "One call reads the configuration, shards and loads.",
         (api(35, "LoadIsOneCall"),)),
