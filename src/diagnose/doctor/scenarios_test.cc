@@ -320,5 +320,16 @@ TEST(Scenarios, FindingsAreAsExpectedInOrder) {
   }
 }
 
+// Of machines that are there: `tandem doctor --snapshot`, where all was well.
+TEST(Recorded, HealthyMachinesHaveNoFindingOfWarningOrAbove) {
+  for (const char* name : {"recorded-h200x2", "recorded-h200x2-one-used"}) {
+    SCOPED_TRACE(name);
+    const MachineFacts facts = read_machine_facts(format(TANDEM_SOURCE_DIR "/tests/snapshots/{}.json", name));
+    EXPECT_EQ(facts.composed, "");
+    EXPECT_EQ(redacted(facts), facts);
+    EXPECT_TRUE(diagnose(facts).healthy()) << testing::PrintToString(codes(diagnose(facts)));
+  }
+}
+
 }  // namespace
 }  // namespace tandem

@@ -104,7 +104,7 @@ std::string redacted_group(const std::string& group) {
 }
 
 void scrub_fabric(MachineSnapshot& machine) {
-  for (std::string* text : {&machine.driver, &machine.no_gpus, &machine.no_nvml}) scrub(*text);
+  for (std::string* text : {&machine.driver, &machine.no_gpus, &machine.no_nvml, &machine.profile}) scrub(*text);
   for (GpuFacts& gpu : machine.gpus) {
     scrub(gpu.name);
     scrub(gpu.pci_address);

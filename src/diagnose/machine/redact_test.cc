@@ -57,7 +57,7 @@ TEST(Redacted, LeavesNoMarker) {
                             {"NCCL_X", "192.168.7.9"},
                             {"EXLLAMA_N", "1650522003820"},
                             {"NCCL_P2P_DISABLE", "1"}};
-  facts.fabric.no_gpus = facts.fabric.no_nvml = facts.fabric.backends[0].detail = planted;
+  facts.fabric.no_gpus = facts.fabric.no_nvml = facts.fabric.profile = facts.fabric.backends[0].detail = planted;
   facts.fabric.gpus[0].uuid = kUuid;
   facts.fabric.gpus.push_back({.index = 2, .uuid = "1650522003820"});
   facts.fabric.pairs = {{.from = 0, .to = 1, .probe = {.detail = planted}}, {.from = 1, .to = 0}};
