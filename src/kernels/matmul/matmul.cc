@@ -41,6 +41,10 @@ void check_part_on_gpu(const Stream& stream, ConstTensor x, const MatmulPart& pa
   check_part(x, part);
   if (part.y.dtype() != DType::kF32) check_dtype("matmul: y", part.y, x.dtype());
   check_weights("matmul: w", stream, part.w);
+  TANDEM_CHECK(
+      part.y.device() == stream.device() && (part.bias.raw() == nullptr || part.bias.device() == stream.device()),
+      "matmul: y is on {}, bias on {}, the stream on {}", to_string(part.y.device()), to_string(part.bias.device()),
+      to_string(stream.device()));
   TANDEM_CHECK(x.dtype() == DType::kF32 || part.w.dtype == DType::kF32 || part.w.dtype == x.dtype() ||
                    is_quantised(part.w.dtype),
                "matmul: w is {}, x {}", to_string(part.w.dtype), to_string(x.dtype()));

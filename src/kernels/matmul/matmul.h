@@ -18,16 +18,17 @@ struct MatmulPart {
 
 /// y_p[t, r] = sum over c of x[t, c] * w_p[r, c] (+ bias_p[r]) for every part p
 ///   x        [num_tokens, cols]  activations, contiguous; cols is that of every part; y is not x
-///   scratch  bytes of the stream's device, aligned to 16, which parts use one after the other: as many as
+///   scratch  bytes of the stream's device, aligned to 256, which parts use one after the other: as many as
 ///            matmul_scratch_bytes says for the part that needs most
 /// Sums in f32; x is never rounded, so shards of columns add up to the whole but for the order of the sum. A result
 /// depends on the number of tokens and on the instruction set, not on the number of threads. NaN and Inf propagate.
 /// Zero tokens, rows or columns are legal (no columns: y is the bias, or 0). Queued on `stream`, does not wait.
 ///
 /// On GPUs: weights are f32, of x's dtype, or quantised; any for x of f32. For up to 16 tokens weights are not rounded,
-/// a result does not depend on the number of tokens or on the other parts, and weights may be read before the kernels
-/// queued earlier have ended: none of those may write them. For more, quantised weights are rounded to x's dtype, and
-/// a bias to y's; cuBLASLt multiplies where there is one, or a slow kernel of ours.
+/// a result does not depend on the number of tokens, nor on the other parts if all lie alike, and weights may be read
+/// before the kernels queued earlier have ended: none of those may write them; Inf may become NaN where they are
+/// quantised. For more, quantised weights are rounded to x's dtype, and a bias to y's; cuBLASLt multiplies where there
+/// is one, or a slow kernel of ours.
 void matmul(const Stream& stream, ConstTensor x, std::span<const MatmulPart> parts, Tensor scratch = {});
 
 /// The same for one matrix.

@@ -98,6 +98,9 @@ void few_tokens(const Stream& stream, const MatvecTask& task, DType x_dtype, DTy
                    : matvec_any_cuda(stream.cuda_handle(), task, x_dtype, w_dtype));
 }
 
+// Of the workspace of a product: NVIDIA's reference of cublasLtMatmul asks for it.
+constexpr std::uintptr_t kScratchAlignment = 256;
+
 void check_scratch(const Stream& stream, ConstTensor x, const ConstMatrix& w, Tensor scratch) {
   const std::size_t needed = matmul_scratch_bytes_cuda(x.dtype(), x.size(0), w);
   if (needed == 0) return;
@@ -105,6 +108,8 @@ void check_scratch(const Stream& stream, ConstTensor x, const ConstMatrix& w, Te
                "matmul: scratch of {} bytes on {}, {} are needed on {} for {} tokens of {}, w {} [{}, {}]",
                scratch.raw() == nullptr ? 0 : scratch.bytes(), to_string(scratch.device()), needed,
                to_string(stream.device()), x.size(0), to_string(x.dtype()), to_string(w.dtype), w.rows, w.cols);
+  TANDEM_CHECK(reinterpret_cast<std::uintptr_t>(scratch.raw()) % kScratchAlignment == 0, "matmul: scratch at {}",
+               scratch.raw());
 }
 
 }  // namespace

@@ -17,8 +17,9 @@ void moe_matmul_on_gpu(const Stream& stream, Tensor y, ConstTensor x, std::span<
                        ConstTensor expert_ids, bool shared) {
   check_activations("moe_matmul: x", stream, x);
   if (y.dtype() != DType::kF32) check_dtype("moe_matmul: y", y, x.dtype());
-  TANDEM_CHECK(expert_ids.device() == stream.device(), "moe_matmul: expert_ids are on {}, the stream on {}",
-               to_string(expert_ids.device()), to_string(stream.device()));
+  TANDEM_CHECK(expert_ids.device() == stream.device() && y.device() == stream.device(),
+               "moe_matmul: expert_ids are on {}, y on {}, the stream on {}", to_string(expert_ids.device()),
+               to_string(y.device()), to_string(stream.device()));
   TANDEM_CHECK(experts.size() <= kMaxExperts, "moe_matmul: {} experts, at most {}", experts.size(), kMaxExperts);
   const ConstMatrix& first = experts[0];
   ExpertsTask task{.row_stride = first.row_stride,
