@@ -26,8 +26,10 @@ std::size_t tensor_bytes(DType dtype, const KvCacheShape& shape) {
 
 }  // namespace
 
-KvCache::KvCache(Device device, DType dtype, const KvCacheShape& shape)
-    : shape_(shape), buffer_(device, 2 * static_cast<std::size_t>(shape.num_layers) * tensor_bytes(dtype, shape)) {
+KvCache::KvCache(Device device, DType dtype, const KvCacheShape& shape, std::uint64_t serial)
+    : shape_(shape),
+      serial_(serial),
+      buffer_(device, 2 * static_cast<std::size_t>(shape.num_layers) * tensor_bytes(dtype, shape)) {
   const Shape tensor_shape{shape.num_pages, shape.page_size, shape.num_kv_heads, shape.head_dim};
   const std::size_t step = tensor_bytes(dtype, shape);
   for (std::size_t layer = 0; layer < static_cast<std::size_t>(shape.num_layers); ++layer) {

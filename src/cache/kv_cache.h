@@ -19,7 +19,10 @@ struct KvCacheShape {
 /// Memory is reserved at once and, on a CPU, taken up as pages are first written.
 class KvCache {
  public:
-  KvCache(Device device, DType dtype, const KvCacheShape& shape);
+  /// `serial` tells caches apart, one that takes the memory of another too; the same on all ranks.
+  KvCache(Device device, DType dtype, const KvCacheShape& shape, std::uint64_t serial = 0);
+
+  std::uint64_t serial() const { return serial_; }
 
   const KvCacheShape& shape() const { return shape_; }
   std::size_t bytes() const { return buffer_.bytes(); }
@@ -29,6 +32,7 @@ class KvCache {
 
  private:
   KvCacheShape shape_;
+  std::uint64_t serial_;
   Buffer buffer_;
   std::vector<Tensor> keys_;
   std::vector<Tensor> values_;

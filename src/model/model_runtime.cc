@@ -162,6 +162,12 @@ ModelRuntime::ModelRuntime(OpenedModel opened, const ModelOptions& options) : op
       options.max_batch_size);
   max_logits_ = on_cpu ? max_step_tokens_
                        : std::min(max_step_tokens_, std::max<std::int64_t>(kMaxGpuLogits, options.max_batch_size));
+  if constexpr (kBuiltWithCuda) {
+    // What a model before this one had; inboxes cannot be made of it else.
+    for (const Device& device : devices_) {
+      if (!device.is_cpu()) cuda::return_unused(device.index);
+    }
+  }
   const double timeout_s = std::min(options.timeout_s, 86400.0);
   team_ = std::make_unique<RankTeam>(
       RankTeamOptions{.world_size = world_size,
@@ -205,6 +211,9 @@ void ModelRuntime::load(const ModelOptions& options) {
     ranks_[index].forward =
         std::make_unique<RankForward>(opened_.config, plan_[index], std::move(weights), rope, rank.stream, activations_,
                                       StepLimits{.tokens = max_step_tokens_, .logits = max_logits_});
+    const std::int64_t pages = (info_.max_seq_len + Cache::kPageSize - 1) / Cache::kPageSize;
+    ranks_[index].inputs =
+        StepInputs(rank.stream.device(), 4 * max_step_tokens_ + info_.max_batch_size * (pages + 2) + 1);
     log(LogLevel::kDebug, Subsystem::kModel, "{}: weights are loaded", opened_.name);
     if (rank.rank == 0) info_.backend = rank.comm.backend();
   });
@@ -232,6 +241,7 @@ void ModelRuntime::check_memory(Device device, std::size_t rank) const {
 
 std::vector<std::unique_ptr<KvCache>> ModelRuntime::make_caches(std::int64_t num_pages, std::int64_t page_size) {
   std::vector<std::unique_ptr<KvCache>> caches(plan_.size());
+  const std::uint64_t serial = ++num_caches_made_;
   team_->run([&](RankContext& rank) {
     const auto index = static_cast<std::size_t>(rank.rank);
     const KvCacheShape shape{.num_pages = num_pages,
@@ -239,7 +249,7 @@ std::vector<std::unique_ptr<KvCache>> ModelRuntime::make_caches(std::int64_t num
                              .num_layers = static_cast<int>(opened_.config.num_hidden_layers),
                              .num_kv_heads = plan_[index].kv_heads.size(),
                              .head_dim = opened_.config.head_dim};
-    caches[index] = std::make_unique<KvCache>(rank.stream.device(), activations_, shape);
+    caches[index] = std::make_unique<KvCache>(rank.stream.device(), activations_, shape, serial);
   });
   return caches;
 }
@@ -327,14 +337,17 @@ void ModelRuntime::run_rank(RankContext& context, KvCache& cache, const StepBatc
     forward();
     return context.stream.synchronize();
   }
-  decodes ? replay(rank, context, {batch.num_sequences(), tensors.token_ids.raw(), cache.keys(0).raw()}, forward)
-          : forward();
+  decodes&& at_once
+      ? replay(rank, context, {batch.num_sequences(), tensors.page_table.size(1), cache.serial()}, forward)
+      : forward();
   context.comm.synchronize(context.stream);
 }
 
 void ModelRuntime::replay(Rank& rank, const RankContext& context, const Replay& key,
                           const std::function<void()>& forward) {
   if constexpr (kBuiltWithCuda) {
+    // Of another cache, which may be gone.
+    std::erase_if(rank.graphs, [&](const auto& graph) { return graph.first.cache != key.cache; });
     const auto found = std::find_if(rank.graphs.begin(), rank.graphs.end(), [&](auto& g) { return g.first == key; });
     if (found == rank.graphs.end()) {
       forward();  // what a kernel does when it is first used cannot be recorded

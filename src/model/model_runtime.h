@@ -49,11 +49,12 @@ class ModelRuntime {
   ConstTensor step(std::span<const std::unique_ptr<KvCache>> caches, std::span<const SequenceStep> sequences);
 
  private:
-  /// A step that is recorded once and replayed: of decoding a number of sequences over a cache.
+  /// A step that is recorded once and replayed: of decoding a number of sequences over a cache. No addresses: all ranks
+  /// must come to the same, and memory may be another's by the next step.
   struct Replay {
     std::int64_t num_sequences;
-    const void* inputs;
-    const void* cache;
+    std::int64_t max_pages;
+    std::uint64_t cache;
     bool operator==(const Replay&) const = default;
   };
   /// What belongs to one rank's thread.
@@ -81,6 +82,7 @@ class ModelRuntime {
   DType activations_ = DType::kF32;
   std::int64_t max_step_tokens_ = 0;
   std::int64_t max_logits_ = 0;  // rows at a time
+  std::uint64_t num_caches_made_ = 0;
   std::unique_ptr<RankTeam> team_;
   std::vector<Rank> ranks_;
   Buffer gathered_;            // on rank 0's device: [rows, share of rank 0], [rows, share of rank 1], ...

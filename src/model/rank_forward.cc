@@ -47,7 +47,8 @@ class Arena {
  public:
   explicit Arena(const Buffer* buffer) : buffer_(buffer) {}
   Tensor take(DType dtype, Shape shape) {
-    const std::size_t offset = std::exchange(used_, used_ + (dtype_bytes(dtype, shape.num_elements()) + 63) / 64 * 64);
+    const std::size_t offset =
+        std::exchange(used_, used_ + (dtype_bytes(dtype, shape.num_elements()) + 255) / 256 * 256);
     return buffer_ == nullptr ? Tensor{} : buffer_->tensor(dtype, shape, offset);
   }
   std::size_t used() const { return used_; }

@@ -7,9 +7,10 @@ namespace tandem {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kNumParts = 7;
 
 // The parts of a batch, in the order of StepTensors.
-std::array<const std::vector<std::int32_t>*, 7> parts_of(const StepBatch& batch) {
+std::array<const std::vector<std::int32_t>*, kNumParts> parts_of(const StepBatch& batch) {
   return {&batch.token_ids,   &batch.positions,  &batch.slots,        &batch.query_begin,
           &batch.context_len, &batch.page_table, &batch.logits_tokens};
 }
@@ -33,11 +34,12 @@ StepTensors tensors_of(const StepBatch& batch, const TensorOf& tensor_of) {
 
 }  // namespace
 
-void StepInputs::reserve(Device device, std::size_t bytes) {
-  if (bytes <= on_device_.bytes()) return;
+StepInputs::StepInputs(Device device, std::int64_t numbers) {
+  if (device.is_cpu()) return;
+  const std::size_t bytes = static_cast<std::size_t>(numbers) * sizeof(std::int32_t) + kNumParts * kAlignment;
   if constexpr (kBuiltWithCuda) {
-    on_device_ = Buffer(device, 2 * bytes);
-    staging_ = cuda::PinnedBuffer(2 * bytes);
+    on_device_ = Buffer(device, bytes);
+    staging_ = cuda::PinnedBuffer(bytes);
   }
 }
 
@@ -52,7 +54,7 @@ StepTensors StepInputs::place(const Stream& stream, const StepBatch& batch) {
   };
   std::size_t total = 0;
   for (const std::vector<std::int32_t>* part : parts_of(batch)) total += bytes_of(*part);
-  reserve(stream.device(), total);
+  TANDEM_CHECK(total <= on_device_.bytes(), "a batch of {} bytes, there is room for {}", total, on_device_.bytes());
   std::size_t offset = 0;
   const StepTensors tensors = tensors_of(batch, [&](const std::vector<std::int32_t>& part, Shape shape) {
     if (!part.empty()) {

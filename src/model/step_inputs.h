@@ -32,13 +32,16 @@ struct StepTensors {
 /// Belongs to a rank's thread.
 class StepInputs {
  public:
+  StepInputs() = default;
+  /// With room for batches of so many numbers in all. On GPUs the memory is taken here: to take pinned memory within a
+  /// step may wait for what runs on the GPUs, and so for a rank that waits for this one.
+  StepInputs(Device device, std::int64_t numbers);
+
   /// On CPUs: views of `batch`. On GPUs: copies, queued on `stream`, in memory of this object. Batches with the same
-  /// numbers of tokens, sequences, pages and logits have the same tensors, until a larger one than ever comes. The
-  /// kernels of the step before are done.
+  /// numbers of tokens, sequences, pages and logits have the same tensors. The kernels of the step before are done.
   StepTensors place(const Stream& stream, const StepBatch& batch);
 
  private:
-  void reserve(Device device, std::size_t bytes);
   Buffer on_device_;
   cuda::PinnedBuffer staging_;
 };

@@ -177,6 +177,12 @@ Pool& pool_of(int device) {
   return pools.try_emplace(device, device).first->second;
 }
 
+void return_unused(int device) {
+  cudaMemPool_t pool = nullptr;
+  TANDEM_CUDA_CALL(cudaDeviceGetDefaultMemPool(&pool, device));
+  TANDEM_CUDA_CALL(cudaMemPoolTrimTo(pool, 0));
+}
+
 std::size_t free_bytes(int device) {
   const OnDevice current(device);
   std::size_t free = 0, total = 0;

@@ -53,6 +53,9 @@ class OnDevice {
 /// Neither waits for what runs on the device; what is released must not be in use there.
 void* allocate(int device, std::size_t bytes);
 void release(int device, void* data) noexcept;
+/// Gives the system what was released and not taken again: until then it is free for allocate() alone. May wait for
+/// what runs on the device.
+void return_unused(int device);
 
 /// An asynchronous copy between any two places, host memory included. If that is not pinned, it is done on return.
 void copy(void* stream, void* out, const void* in, std::size_t bytes);
