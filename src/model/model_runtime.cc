@@ -337,9 +337,11 @@ void ModelRuntime::run_rank(RankContext& context, KvCache& cache, const StepBatc
     forward();
     return context.stream.synchronize();
   }
-  decodes&& at_once
-      ? replay(rank, context, {batch.num_sequences(), tensors.page_table.size(1), cache.serial()}, forward)
-      : forward();
+  if (decodes && at_once) {
+    replay(rank, context, {batch.num_sequences(), tensors.page_table.size(1), cache.serial()}, forward);
+  } else {
+    forward();
+  }
   context.comm.synchronize(context.stream);
 }
 
