@@ -25,4 +25,11 @@ inline constexpr bool kBuiltWithCuda = true;
 inline constexpr bool kBuiltWithCuda = false;
 #endif
 
+/// Whether GPUs are the host's threads (tests/cuda_emulation): all is right but its time.
+#if defined(TANDEM_CUDA_EMULATED)
+inline constexpr bool kEmulatedGpus = true;
+#else
+inline constexpr bool kEmulatedGpus = false;
+#endif
+
 }  // namespace tandem

@@ -1,6 +1,6 @@
 #include "comm/gpu/graph_mark.h"
 
-#include <cuda_runtime_api.h>
+#include "device/cuda/launch.cuh"
 
 namespace tandem {
 namespace {
@@ -12,8 +12,7 @@ __global__ void graph_mark_kernel(std::uint32_t* word) {
 }  // namespace
 
 int launch_graph_mark(void* stream, std::uint32_t* word) {
-  graph_mark_kernel<<<1, 1, 0, static_cast<cudaStream_t>(stream)>>>(word);
-  return cudaGetLastError();
+  return cuda::launch(stream, {.threads = 1, .overlaps = false}, graph_mark_kernel, word);
 }
 
 }  // namespace tandem

@@ -9,30 +9,15 @@
 #include "comm/protocol/exchange.h"
 #include "comm/protocol/ring.h"
 #include "comm/push/push_device.h"
+#include "device/cuda/memory.cuh"
 
 namespace tandem {
 
-__device__ inline std::uint32_t load_relaxed(const std::uint32_t* from) {
-  std::uint32_t value;
-  asm volatile("ld.relaxed.sys.b32 %0, [%1];" : "=r"(value) : "l"(from) : "memory");
-  return value;
-}
-__device__ inline std::uint32_t load_acquire(const std::uint32_t* from) {
-  std::uint32_t value;
-  asm volatile("ld.acquire.sys.b32 %0, [%1];" : "=r"(value) : "l"(from) : "memory");
-  return value;
-}
-__device__ inline void store_relaxed(std::uint32_t* to, std::uint32_t value) {
-  asm volatile("st.relaxed.sys.b32 [%0], %1;" ::"l"(to), "r"(value) : "memory");
-}
-__device__ inline void store_release(std::uint32_t* to, std::uint32_t value) {
-  asm volatile("st.release.sys.b32 [%0], %1;" ::"l"(to), "r"(value) : "memory");
-}
-__device__ inline std::uint64_t global_nanoseconds() {
-  std::uint64_t now;
-  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
-  return now;
-}
+using cuda::global_nanoseconds;
+using cuda::load_acquire;
+using cuda::load_relaxed;
+using cuda::store_relaxed;
+using cuda::store_release;
 
 /// The threads of a block.
 class CudaBlock {
@@ -103,32 +88,20 @@ class CudaEnv : public CudaBlock {
   __device__ std::int64_t last_num_packs() const { return last_num_packs_; }
 
   __device__ void put_halves(const Area& area, int to, int slot, std::int64_t index, const Pack& pack) const {
-    asm volatile("st.relaxed.sys.v2.b64 [%0], {%1, %2};" ::"l"(packet(area, to, slot, index)),
-                 "l"(pack.words[0] | std::uint64_t{pack.words[1]} << 32),
-                 "l"(pack.words[2] | std::uint64_t{pack.words[3]} << 32)
-                 : "memory");
+    cuda::store_halves(packet(area, to, slot, index), {pack.words[0] | std::uint64_t{pack.words[1]} << 32,
+                                                       pack.words[2] | std::uint64_t{pack.words[3]} << 32});
   }
   __device__ void put_words(const Area& area, int to, int slot, std::int64_t index, const Pack& pack) const {
-    asm volatile("st.relaxed.sys.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(packet(area, to, slot, index)),
-                 "r"(pack.words[0]), "r"(pack.words[1]), "r"(pack.words[2]), "r"(pack.words[3])
-                 : "memory");
+    cuda::store_words(packet(area, to, slot, index), {pack.words[0], pack.words[1], pack.words[2], pack.words[3]});
   }
   __device__ Pack get_halves(const Area& area, int slot, std::int64_t index) const {
-    std::uint64_t low, high;
-    asm volatile("ld.relaxed.sys.v2.b64 {%0, %1}, [%2];"
-                 : "=l"(low), "=l"(high)
-                 : "l"(packet(area, rank(), slot, index))
-                 : "memory");
-    return {{static_cast<std::uint32_t>(low), static_cast<std::uint32_t>(low >> 32), static_cast<std::uint32_t>(high),
-             static_cast<std::uint32_t>(high >> 32)}};
+    const ulonglong2 halves = cuda::load_halves(packet(area, rank(), slot, index));
+    return {{static_cast<std::uint32_t>(halves.x), static_cast<std::uint32_t>(halves.x >> 32),
+             static_cast<std::uint32_t>(halves.y), static_cast<std::uint32_t>(halves.y >> 32)}};
   }
   __device__ Pack get_words(const Area& area, int slot, std::int64_t index) const {
-    Pack pack;
-    asm volatile("ld.relaxed.sys.v4.b32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(pack.words[0]), "=r"(pack.words[1]), "=r"(pack.words[2]), "=r"(pack.words[3])
-                 : "l"(packet(area, rank(), slot, index))
-                 : "memory");
-    return pack;
+    const uint4 words = cuda::load_words(packet(area, rank(), slot, index));
+    return {{words.x, words.y, words.z, words.w}};
   }
   __device__ void refill(const Area& area, int slot, std::int64_t index, const Pack& pack) const {
     *reinterpret_cast<Pack*>(packet(area, rank(), slot, index)) = pack;
@@ -152,7 +125,7 @@ class CudaEnv : public CudaBlock {
   __device__ void raise_relaxed(int to, std::int64_t index, std::uint32_t value) const {
     store_relaxed(inbox_word(to, index), value);
   }
-  __device__ void fence() const { asm volatile("fence.acq_rel.sys;" ::: "memory"); }
+  __device__ void fence() const { cuda::fence_system(); }
 
   // Looks up seldom: nothing on the fast path.
   __device__ bool keep_waiting(Waiting& waiting) {

@@ -1,6 +1,7 @@
 #include "comm/push/probe_kernels.h"
 
 #include "comm/push/cuda_env.cuh"
+#include "device/cuda/launch.cuh"
 
 namespace tandem {
 namespace {
@@ -109,28 +110,29 @@ __global__ void __launch_bounds__(kMaxThreads, 1)
   }
 }
 
+/// These kernels do not overlap with others.
+cuda::Grid grid_of(const PushLaunch& launch) {
+  return {.blocks = static_cast<unsigned>(launch.blocks),
+          .threads = static_cast<unsigned>(launch.threads),
+          .overlaps = false};
+}
+
 }  // namespace
 
 int launch_probe(const PushRank& rank, const PushLaunch& launch, const ProbePlan& plan, const ProbeFault& fault,
                  ProbeReport* reports) {
-  const auto stream = static_cast<cudaStream_t>(launch.stream);
   if (fault.kind == ProbeFault::Kind::kNone) {
-    probe_kernel<<<launch.blocks, launch.threads, 0, stream>>>(rank, plan, reports);
-  } else {
-    faulty_probe_kernel<<<launch.blocks, launch.threads, 0, stream>>>(rank, plan, fault, reports);
+    return cuda::launch(launch.stream, grid_of(launch), probe_kernel, rank, plan, reports);
   }
-  return cudaGetLastError();
+  return cuda::launch(launch.stream, grid_of(launch), faulty_probe_kernel, rank, plan, fault, reports);
 }
 
 int launch_ping_pong(const PushRank& rank, void* stream, const ProbePlan& plan, int peer, double* nanoseconds) {
-  ping_pong_kernel<<<1, 1, 0, static_cast<cudaStream_t>(stream)>>>(rank, plan, peer, nanoseconds);
-  return cudaGetLastError();
+  return cuda::launch(stream, grid_of({.threads = 1}), ping_pong_kernel, rank, plan, peer, nanoseconds);
 }
 
 int launch_push_load(const PushRank& rank, const PushLaunch& launch, int to, const Area& area, int passes) {
-  push_load_kernel<<<launch.blocks, launch.threads, 0, static_cast<cudaStream_t>(launch.stream)>>>(rank, to, area,
-                                                                                                   passes);
-  return cudaGetLastError();
+  return cuda::launch(launch.stream, grid_of(launch), push_load_kernel, rank, to, area, passes);
 }
 
 int load_probe_kernels() {

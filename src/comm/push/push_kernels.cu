@@ -174,8 +174,8 @@ int launch_reduce_scatter(const PushRank& rank, const PushLaunch& launch, MoveAl
 
 int launch_fill(void* stream, void* out, std::uint32_t word, std::int64_t count) {
   if (count == 0) return cudaSuccess;
-  fill_kernel<<<256, 256, 0, static_cast<cudaStream_t>(stream)>>>(static_cast<std::uint32_t*>(out), word, count);
-  return cudaGetLastError();
+  return cuda::launch(stream, {.blocks = 256, .threads = 256, .overlaps = false}, fill_kernel,
+                      static_cast<std::uint32_t*>(out), word, count);
 }
 
 int load_push_kernels(int world_size) {

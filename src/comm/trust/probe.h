@@ -12,7 +12,7 @@ namespace tandem {
 
 struct ProbeOptions {
   /// Of each lane. In each, a pair exchanges 256 tagged and 256 sentinel packets and four chunks of 1 KB each way.
-  std::uint32_t rounds = 4000;
+  std::uint32_t rounds = kEmulatedGpus ? 20 : 4000;
   std::chrono::milliseconds wait_timeout{250};     ///< of a lane for one message
   std::chrono::milliseconds launch_timeout{2000};  ///< of the kernels of one probe; then they are told to leave
   bool measure = true;                             ///< latency and bandwidth, too

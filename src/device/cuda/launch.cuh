@@ -26,9 +26,10 @@ struct Grid {
   unsigned threads = 256;
   std::size_t shared_bytes = 0;  ///< dynamic
   unsigned cluster = 1;          ///< blocks of a cluster
+  bool overlaps = true;          ///< false for a kernel that does not call the two above
 };
 
-/// Queues a kernel that calls the two above; on GPUs before sm_90 they do nothing, and kernels follow each other.
+/// Queues a kernel. On GPUs before sm_90 the two above do nothing, and kernels follow each other.
 template <class... Parameters, class... Arguments>
 cudaError_t launch(void* stream, const Grid& grid, void (*kernel)(Parameters...), const Arguments&... arguments) {
   cudaLaunchConfig_t config{};
@@ -37,12 +38,17 @@ cudaError_t launch(void* stream, const Grid& grid, void (*kernel)(Parameters...)
   config.dynamicSmemBytes = grid.shared_bytes;
   config.stream = static_cast<cudaStream_t>(stream);
   cudaLaunchAttribute attributes[2]{};
-  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[0].val.programmaticStreamSerializationAllowed = 1;
-  attributes[1].id = cudaLaunchAttributeClusterDimension;
-  attributes[1].val.clusterDim = {grid.cluster, 1, 1};
   config.attrs = attributes;
-  config.numAttrs = grid.cluster > 1 ? 2 : 1;
+  if (grid.overlaps) {
+    cudaLaunchAttribute& overlap = attributes[config.numAttrs++];
+    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    overlap.val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (grid.cluster > 1) {
+    cudaLaunchAttribute& cluster = attributes[config.numAttrs++];
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim = {grid.cluster, 1, 1};
+  }
   return cudaLaunchKernelEx(&config, kernel, arguments...);
 }
 

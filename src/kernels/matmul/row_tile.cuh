@@ -11,8 +11,9 @@
 // neither on the number of tokens nor on the other rows.
 
 #include "device/cuda/launch.cuh"
+#include "device/cuda/memory.cuh"
 #include "kernels/dequantise/quads.h"
-#include "kernels/elements.cuh"
+#include "kernels/instructions.cuh"
 
 namespace tandem {
 
@@ -24,7 +25,7 @@ static_assert(kTileThreads == kTileRows * kTokensOfTile * 2);  // a thread for e
 
 /// Without tensor cores for T: each lane gathers what its four sums need. Not inlined, since it is long and rare.
 template <class T>
-__device__ __noinline__ float4 multiply_add_plain(float4 sum, uint4 a, uint2 b) {
+__device__ __attribute__((noinline)) float4 multiply_add_plain(float4 sum, uint4 a, uint2 b) {
   const int lane = static_cast<int>(threadIdx.x % 32), row = lane / 4, token = lane % 4 * 2;
   const auto value = [](std::uint32_t pair, int i) {
     const auto bits = static_cast<unsigned short>(pair >> (16 * i));
@@ -51,57 +52,18 @@ __device__ __noinline__ float4 multiply_add_plain(float4 sum, uint4 a, uint2 b) 
   return sum;
 }
 
-/// sum [16 rows, 8 tokens] += a [16 rows, 16 columns] * b [16 columns, 8 tokens]; as fragments of mma.m16n8k16.
+/// sum [16 rows, 8 tokens] += a [16 rows, 16 columns] * b [16 columns, 8 tokens]; as fragments of mma().
 template <class T>
 __device__ void multiply_add(float (&sum)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
-#if __CUDA_ARCH__ >= 800
-  if constexpr (std::is_same_v<T, __half>) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-  } else {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-  }
-#else
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
   const float4 result = multiply_add_plain<T>({sum[0], sum[1], sum[2], sum[3]}, {a[0], a[1], a[2], a[3]}, {b[0], b[1]});
   sum[0] = result.x;
   sum[1] = result.y;
   sum[2] = result.z;
   sum[3] = result.w;
+#else
+  mma<T>(sum, a, b[0], b[1]);
 #endif
-}
-
-/// 16 bytes of weights that are used once, or zeros. Volatile: it must stay before the wait for earlier kernels.
-__device__ inline uint4 load_weights16(const std::uint8_t* from, bool valid) {
-  uint4 words;
-  asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %5, 0;\nmov.b32 %0, 0;\nmov.b32 %1, 0;\nmov.b32 %2, 0;\nmov.b32 %3, 0;\n"
-      "@p ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];\n}"
-      : "=&r"(words.x), "=&r"(words.y), "=&r"(words.z), "=&r"(words.w)
-      : "l"(from), "r"(static_cast<int>(valid)));
-  return words;
-}
-
-/// 16 bytes of x in two halves, or zeros. Volatile: it must stay behind that wait.
-__device__ inline uint4 load_x8(const void* low, const void* high, bool valid) {
-  uint4 words;
-  asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %6, 0;\nmov.b32 %0, 0;\nmov.b32 %1, 0;\nmov.b32 %2, 0;\nmov.b32 %3, 0;\n"
-      "@p ld.global.v2.u32 {%0,%1}, [%4];\n@p ld.global.v2.u32 {%2,%3}, [%5];\n}"
-      : "=&r"(words.x), "=&r"(words.y), "=&r"(words.z), "=&r"(words.w)
-      : "l"(low), "l"(high), "r"(static_cast<int>(valid)));
-  return words;
-}
-__device__ inline uint4 load_x16(const void* from, bool valid) {
-  uint4 words;
-  asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %5, 0;\nmov.b32 %0, 0;\nmov.b32 %1, 0;\nmov.b32 %2, 0;\nmov.b32 %3, 0;\n"
-      "@p ld.global.v4.u32 {%0,%1,%2,%3}, [%4];\n}"
-      : "=&r"(words.x), "=&r"(words.y), "=&r"(words.z), "=&r"(words.w)
-      : "l"(from), "r"(static_cast<int>(valid)));
-  return words;
 }
 
 /// Rows of T.
@@ -117,11 +79,11 @@ struct PlainSteps {
   __device__ static Raw load(const std::uint8_t* row0, const std::uint8_t* row1, unsigned step, int t, unsigned cols) {
     const unsigned col = step * kStepCols + 8 * t;
     const std::size_t at = std::size_t{col} * sizeof(T);
-    return {load_weights16(row0 + at, col < cols), load_weights16(row1 + at, col < cols)};
+    return {cuda::load16_once(row0 + at, col < cols), cuda::load16_once(row1 + at, col < cols)};
   }
   __device__ static uint4 load_x(const T* x, unsigned step, int t, unsigned cols) {
     const unsigned col = step * kStepCols + 8 * t;
-    return load_x16(x + col, x != nullptr && col < cols);
+    return cuda::load16_or_zeros(x + col, x != nullptr && col < cols);
   }
   template <int kTokenTiles>
   __device__ static void multiply(float (&sums)[kTokenTiles][4], const Raw& raw, const uint4 (&x)[kTokenTiles],
@@ -171,7 +133,7 @@ struct QuadSteps {
   }
   __device__ static uint4 load_x(const T* x, unsigned step, int t, unsigned cols) {
     const unsigned col = step * kStepCols;
-    return load_x8(x + col + quad_col(t, 0, 0), x + col + quad_col(t, 1, 0), x != nullptr && col < cols);
+    return cuda::load8_8_or_zeros(x + col + quad_col(t, 0, 0), x + col + quad_col(t, 1, 0), x != nullptr && col < cols);
   }
   template <int kTokenTiles>
   __device__ static void multiply(float (&sums)[kTokenTiles][4], const Raw& raw, const uint4 (&x)[kTokenTiles],

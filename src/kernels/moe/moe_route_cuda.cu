@@ -1,5 +1,6 @@
 // One warp a token. The k largest are found one after the other, each as the largest below the one before.
 #include "device/cuda/launch.cuh"
+#include "device/cuda/memory.cuh"
 #include "kernels/elements.cuh"
 #include "kernels/moe/moe_route_cuda.h"
 
@@ -15,9 +16,8 @@ __device__ std::uint64_t rank_key(float probability, std::int64_t expert) {
 
 __global__ void moe_route_kernel(std::int32_t* expert_ids, float* weights, const float* logits,
                                  std::int64_t num_experts, std::int64_t k, bool normalise) {
-  extern __shared__ float shared[];
-  float* probabilities = shared;
-  float* chosen = shared + num_experts;
+  float* probabilities = cuda::dynamic_shared<float>();
+  float* chosen = probabilities + num_experts;
   cuda::let_next_kernel_start();
   cuda::wait_for_kernels_before();
   logits += std::int64_t{blockIdx.x} * num_experts;

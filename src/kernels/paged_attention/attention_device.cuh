@@ -1,18 +1,11 @@
 #pragma once
 // What both ways of paged_attention share in device code.
 
-#include "kernels/elements.cuh"
+#include "kernels/instructions.cuh"
 #include "kernels/paged_attention/attention_plan.h"
 #include "kernels/paged_attention/paged_attention_cuda.h"
 
 namespace tandem {
-
-/// 2^x within 2^-22; 0 below 2^-126.
-__device__ inline float exp2_approx(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
 
 /// Dot products become scores.
 template <int kCount>

@@ -7,7 +7,6 @@
 #include <cmath>
 
 #include "device/cuda/launch.cuh"
-#include "kernels/mma.cuh"
 #include "kernels/paged_attention/attention_device.cuh"
 
 namespace tandem {

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "device/cuda/launch.cuh"
-#include "kernels/mma.cuh"
+#include "device/cuda/memory.cuh"
 #include "kernels/paged_attention/attention_device.cuh"
 
 namespace tandem {
@@ -69,7 +69,7 @@ template <class T, int kDim>
 __global__ void __launch_bounds__(Layout<kDim>::kWarps * 32, 1) prefill_kernel(const PagedAttentionCuda p) {
   using Tile = Layout<kDim>;
   constexpr int kKeys = Tile::kKeys, kThreads = Tile::kWarps * 32;
-  extern __shared__ uint4 shared_tiles[];
+  uint4* const shared_tiles = cuda::dynamic_shared<uint4>();
   __shared__ int shared_rows[2][kKeys];  // of the cache; below 0: the key is not read
   cuda::let_next_kernel_start();
   cuda::wait_for_kernels_before();

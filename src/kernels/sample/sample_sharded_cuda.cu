@@ -37,7 +37,7 @@ __device__ std::uint64_t warp_total(std::uint64_t x) {
 /// The sum over this lane and those below it.
 __device__ std::uint64_t warp_prefix(std::uint64_t x) {
 #pragma unroll
-  for (int lanes = 1; lanes < 32; lanes *= 2) {
+  for (unsigned lanes = 1; lanes < 32; lanes *= 2) {
     const std::uint64_t other = __shfl_up_sync(kFullWarp, static_cast<Word>(x), lanes);
     if (threadIdx.x % 32 >= lanes) x += other;
   }

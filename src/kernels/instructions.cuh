@@ -1,12 +1,20 @@
 #pragma once
-// Tensor cores and asynchronous copies of sm_80 and later, a function an instruction. In the words below a lane is
-// g = lane / 4 and c = lane % 4; two neighbouring elements of 16 bits share a register, the lower one first.
+// Tensor cores, asynchronous copies and the like, a function an instruction; all but exp2_approx are of sm_80 and
+// later. In the words below a lane is g = lane / 4 and c = lane % 4; two neighbouring elements of 16 bits share a
+// register, the lower one first.
 
 #include <cstdint>
 
 #include "kernels/elements.cuh"
 
 namespace tandem {
+
+/// 2^x within 2^-22; 0 below 2^-126.
+__device__ inline float exp2_approx(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
 
 /// Two floats rounded to T, `low` in the lower half.
 template <class T>
