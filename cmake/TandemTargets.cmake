@@ -27,9 +27,20 @@ if(TANDEM_SANITIZER)
 endif()
 set_property(GLOBAL PROPERTY TANDEM_LIBRARIES tandem_options)
 
+# Emulated, kernels are C++ like all else, but for what a GPU's compiler is told.
+function(tandem_emulate_kernels)
+  foreach(source IN LISTS ARGN)
+    if(TANDEM_CUDA_EMULATED AND source MATCHES "\\.cu$")
+      set_source_files_properties(${source} PROPERTIES LANGUAGE CXX
+        COMPILE_OPTIONS "-include;cuda_runtime.h;-Wno-unknown-pragmas;-Wno-unused-parameter;-Wno-strict-aliasing;-Wno-maybe-uninitialized")
+    endif()
+  endforeach()
+endfunction()
+
 function(tandem_library name)
   cmake_parse_arguments(arg "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
   set(target tandem_${name})
+  tandem_emulate_kernels(${arg_SOURCES})
   add_library(${target} STATIC ${arg_SOURCES})
   target_link_libraries(${target} PUBLIC tandem_options ${arg_DEPS} PRIVATE ${arg_PRIVATE_DEPS})
   set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)
